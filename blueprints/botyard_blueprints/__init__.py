@@ -1,0 +1,1 @@
+"""The mission blueprints that ship with the hub."""

@@ -1,0 +1,1 @@
+"""Keeps what the hub must not forget, in SQLite or PostgreSQL."""

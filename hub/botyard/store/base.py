@@ -1,0 +1,228 @@
+"""What the rest of the hub may ask of a store, whatever database is behind it.
+
+Two kinds of writing: `commit` takes everything that came from robots, in one transaction per batch; the small changes
+that people make (robots' names and groups) have methods of their own. Times are microseconds since 1970 in hub time.
+"""
+
+from typing import Any, Generic, Protocol, Self, TypeVar
+
+import msgspec
+from botyard_schemas.messages import Severity, ValueType
+
+
+T = TypeVar("T")
+
+
+class StoreError(Exception):
+    """The store could not do it; the sentence says what and why. A batch that raised it was not committed at all."""
+
+
+class Position(msgspec.Struct, frozen=True):
+    """What the store holds of one epoch of a robot: everything up to `seq`, and `beyond` it these closed ranges."""
+
+    robot: str
+    epoch: str
+    seq: int
+    beyond: tuple[tuple[int, int], ...] = ()
+
+
+class Column(msgspec.Struct, frozen=True):
+    """Samples of one channel; `ts` and `values` have the same length, and no value is None."""
+
+    robot: str
+    channel: str
+    type: ValueType
+    unit: str | None
+    ts: list[int]
+    values: list[Any]
+
+
+class EventRow(msgspec.Struct, frozen=True, kw_only=True):
+    """An event to keep. `epoch` and `seq` say which message it came in, when a robot sent it."""
+
+    ts: int
+    robot: str | None
+    actor: str
+    name: str
+    severity: Severity
+    message: str | None = None
+    data: dict[str, Any] = {}
+    cause: str | None = None
+    epoch: str | None = None
+    seq: int | None = None
+
+
+class StoredEvent(EventRow, frozen=True, kw_only=True):
+    """An event with the id that the store gave it; ids only grow."""
+
+    id: int
+
+
+class ReportRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A report on a command or mission step. `body` is the message's body as JSON."""
+
+    ts: int
+    robot: str
+    command: str
+    status: str
+    body: bytes
+    epoch: str
+    seq: int
+
+
+class StateRow(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest state of a robot; `body` is the message's body as JSON. Only the newest `ts` of a robot is kept."""
+
+    robot: str
+    ts: int
+    body: bytes
+
+
+class QuarantineRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that was refused; `payload` is its beginning as text, `size` its whole length in bytes."""
+
+    received: int
+    robot: str | None
+    topic: str | None
+    reason: str
+    detail: str
+    size: int
+    payload: str
+
+
+class StoredQuarantine(QuarantineRow, frozen=True, kw_only=True):
+    """A refused message with the id that the store gave it; ids only grow."""
+
+    id: int
+
+
+class Batch(msgspec.Struct, kw_only=True):
+    """What one transaction commits."""
+
+    columns: list[Column] = []
+    events: list[EventRow] = []
+    reports: list[ReportRow] = []
+    states: list[StateRow] = []
+    quarantine: list[QuarantineRow] = []
+    positions: list[Position] = []
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """The ids that the events of a batch got, in their order."""
+
+    event_ids: list[int]
+
+
+class RobotRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A robot as people describe it, and whether it may take part."""
+
+    id: str
+    created: int
+    name: str
+    type: str
+    group: str | None = None
+    tags: tuple[str, ...] = ()
+    notes: str = ""
+    accepted: bool = True
+
+
+class ChannelRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A channel that a robot has sent."""
+
+    robot: str
+    channel: str
+    type: ValueType
+    unit: str | None
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One sample."""
+
+    robot: str
+    channel: str
+    ts: int
+    value: Any
+
+
+class BucketRow(msgspec.Struct, frozen=True):
+    """Aggregate of the samples with `ts` <= time < `ts` + width; only buckets that have samples."""
+
+    ts: int
+    count: int
+    min: float
+    max: float
+    mean: float
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True):
+    """Part of a listing; `next` is the opaque cursor that continues it, None at the end."""
+
+    items: list[T]
+    next: str | None = None
+
+
+class InvalidCursorError(ValueError):
+    """The cursor did not come from this listing."""
+
+
+class Store(Protocol):
+    """One database. Open while its `async with` lasts: schema created or upgraded on entry, never destructively."""
+
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, *exc: object) -> None: ...
+
+    async def commit(self, batch: Batch) -> Committed:
+        """Write the batch in one transaction and return when it is durable. Raises StoreError."""
+
+    # what robots sent
+    async def positions(self) -> list[Position]: ...
+    async def states(self) -> list[StateRow]: ...
+    async def channels(self, robot: str) -> list[ChannelRow]: ...
+    async def samples(
+        self,
+        *,
+        robots: list[str] | None = None,
+        channels: list[str] | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        limit: int = 1000,
+        cursor: str | None = None,
+    ) -> Page[Sample]:
+        """Samples with `start` <= ts < `end`, in the order of time. Raises InvalidCursorError."""
+
+    async def latest(self, robot: str, channels: list[str] | None = None) -> list[Sample]:
+        """The latest sample of each channel of a robot."""
+
+    async def aggregate(
+        self, robot: str, channel: str, *, start: int, end: int, bucket: int
+    ) -> list[BucketRow]:
+        """Numeric samples in buckets of `bucket` microseconds, aligned to multiples of it since 1970."""
+
+    async def events(
+        self,
+        *,
+        robot: str | None = None,
+        severities: list[str] | None = None,
+        name: str | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page[StoredEvent]:
+        """Events, newest first. `name` matches itself and everything below it (`docking` finds `docking.failed`)."""
+
+    async def quarantined(
+        self, *, robot: str | None = None, reason: str | None = None, limit: int = 100, cursor: str | None = None
+    ) -> Page[StoredQuarantine]:
+        """Refused messages, newest first."""
+
+    # what people say
+    async def robots(self) -> list[RobotRow]: ...
+    async def add_robot(self, robot: RobotRow) -> None:
+        """Raises KeyError when the id is taken."""
+
+    async def change_robot(self, robot: RobotRow) -> None:
+        """Replace the row with the same id. Raises KeyError when there is none."""
+
+    async def remove_robot(self, robot_id: str) -> None:
+        """Forget the robot and everything that it sent, but not which messages were seen. Raises KeyError."""

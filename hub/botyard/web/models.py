@@ -1,0 +1,358 @@
+"""What the API says and takes: the classes from which OpenAPI and the dashboard's TypeScript types are made.
+
+Times are microseconds since 1970 in hub time, as on the wire. `spec` is what people want of a robot, `status` is what has
+been observed; no field is in both.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+from botyard_schemas.messages import State, ValueType
+
+Registration = Literal["pending", "accepted"]
+LogicalStatus = Literal["idle", "busy", "offline", "maintenance", "updating", "recovering", "error"]
+PresenceStatus = Literal["online", "stale", "offline", "unknown"]
+Severity = Literal["debug", "info", "warning", "error", "critical"]
+
+
+class RobotSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What people say about a robot."""
+
+    name: str
+    type: str
+    group: str | None = None
+    tags: list[str] = []
+    notes: str = ""
+
+
+class PresenceView(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a robot is connected, since when, and why it is said to be."""
+
+    status: PresenceStatus
+    since: int | None = None
+    reason: str | None = None
+
+
+class RobotStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What the hub has observed of a robot."""
+
+    registration: Registration
+    logical: LogicalStatus
+    presence: PresenceView
+    last_seen: int | None = None
+    state: State | None = None
+    state_ts: int | None = None
+
+
+class Robot(msgspec.Struct, frozen=True, kw_only=True):
+    """One robot of the fleet."""
+
+    id: str
+    created: int
+    spec: RobotSpec
+    status: RobotStatus
+
+
+class RobotCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A robot to register before it is first seen."""
+
+    id: str
+    name: str | None = None
+    type: str | None = None
+    group: str | None = None
+    tags: list[str] = []
+    notes: str = ""
+
+
+class RobotPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The fields to change; absent fields stay as they are."""
+
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    type: str | msgspec.UnsetType = msgspec.UNSET
+    group: str | None | msgspec.UnsetType = msgspec.UNSET
+    tags: list[str] | msgspec.UnsetType = msgspec.UNSET
+    notes: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class RobotPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of robots, by id; `next` is the cursor of the following page."""
+
+    items: list[Robot]
+    next: str | None = None
+
+
+class StateView(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest state of a robot and when it was made."""
+
+    robot: str
+    ts: int
+    state: State
+
+
+class ChannelInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A channel that a robot has sent."""
+
+    robot: str
+    name: str
+    type: ValueType
+    unit: str | None = None
+
+
+class ChannelList(msgspec.Struct, frozen=True, kw_only=True):
+    """All channels of one robot, by name."""
+
+    items: list[ChannelInfo]
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """One sample."""
+
+    robot: str
+    channel: str
+    ts: int
+    value: Any
+
+
+class ReadingPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of samples in the order of time; `next` is the cursor of the following page."""
+
+    items: list[Reading]
+    next: str | None = None
+
+
+class LatestReading(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest sample of a channel, with what the channel is."""
+
+    robot: str
+    channel: str
+    type: ValueType
+    unit: str | None
+    ts: int
+    value: Any
+
+
+class LatestReadings(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest sample of each channel."""
+
+    items: list[LatestReading]
+
+
+class Bucket(msgspec.Struct, frozen=True, kw_only=True):
+    """Aggregate of the samples with `ts` <= time < `ts` + bucket."""
+
+    ts: int
+    count: int
+    min: float
+    max: float
+    mean: float
+
+
+class Aggregate(msgspec.Struct, frozen=True, kw_only=True):
+    """Buckets of one channel, those without samples left out. `bucket` is the width in seconds."""
+
+    robot: str
+    channel: str
+    unit: str | None
+    bucket: float
+    items: list[Bucket]
+
+
+class EventView(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened, on a robot or in the hub. `actor` is who caused it: `robot:<id>`, `user:<name>`, `hub`."""
+
+    id: int
+    ts: int
+    robot: str | None
+    actor: str
+    name: str
+    severity: Severity
+    message: str | None = None
+    data: dict[str, Any] = {}
+    cause: str | None = None
+
+
+class EventPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of events, newest first; `next` is the cursor of the following page."""
+
+    items: list[EventView]
+    next: str | None = None
+
+
+class QuarantinedView(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that was refused. `payload` is its beginning as text; `size` its full length in bytes."""
+
+    id: int
+    received: int
+    robot: str | None
+    topic: str | None
+    reason: str
+    detail: str
+    size: int
+    payload: str
+
+
+class QuarantinePage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of refused messages, newest first; `next` is the cursor of the following page."""
+
+    items: list[QuarantinedView]
+    next: str | None = None
+
+
+class RawMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message as it came in, for people who look for a fault."""
+
+    received: int
+    topic: str
+    size: int
+    payload: str
+
+
+class RawMessages(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest messages of one robot, newest first."""
+
+    items: list[RawMessage]
+
+
+class Zone(msgspec.Struct, frozen=True, kw_only=True):
+    """An area of a site plan; metres."""
+
+    name: str
+    kind: Literal["area", "rack", "keepout", "dock"]
+    polygon: list[tuple[float, float]]
+
+
+class Station(msgspec.Struct, frozen=True, kw_only=True):
+    """A named place of a site plan; metres."""
+
+    name: str
+    kind: Literal["waypoint", "dock", "door", "lift", "station"]
+    x: float
+    y: float
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """A place where robots work, with its plan. `id` is the `frame` of poses on it; all lengths in metres, x to the
+    right and y up."""
+
+    id: str
+    name: str
+    width: float
+    height: float
+    walls: list[list[tuple[float, float]]] = []
+    zones: list[Zone] = []
+    stations: list[Station] = []
+
+
+class SiteList(msgspec.Struct, frozen=True, kw_only=True):
+    """All sites, by id."""
+
+    items: list[Site]
+
+
+class BrokerView(msgspec.Struct, frozen=True, kw_only=True):
+    """The hub's connection to its broker."""
+
+    connected: bool
+    address: str
+    embedded: bool
+    error: str | None = None
+
+
+class HubView(msgspec.Struct, frozen=True, kw_only=True):
+    """The hub itself. `counters` count messages since the start, by what became of them."""
+
+    version: str
+    started: int
+    now: int
+    roles: list[str]
+    auto_accept: bool
+    broker: BrokerView
+    robots: int
+    counters: dict[str, int]
+
+
+class TelemetryResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of messages that were sent over HTTP; all of `committed` are in the store when this is answered."""
+
+    committed: int
+    duplicates: int
+    quarantined: int
+    problems: list[str] = []
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An error, as RFC 9457 wants it."""
+
+    title: str
+    status: int
+    type: str = "about:blank"
+    detail: str | None = None
+    instance: str | None = None
+    field: str | None = None
+
+
+# --- the WebSocket /api/v1/ws: from the server -----------------------------------------------------------------------
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="snapshot"):
+    """The whole fleet. Sent first, and again when the server cannot tell what a client missed."""
+
+    id: str
+    hub: HubView
+    robots: list[Robot]
+    events: list[EventView]
+
+
+class Changes(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="changes"):
+    """What changed since the last frame. `id` is what a client says in `since` after a drop. Robots are whole and
+    replace what was known; several changes of one robot in between are one. `skipped` counts events that were left out
+    because the client was too slow."""
+
+    id: str
+    robots: list[Robot] = []
+    removed: list[str] = []
+    events: list[EventView] = []
+    hub: HubView | None = None
+    skipped: int = 0
+
+
+class Samples(msgspec.Struct, frozen=True, kw_only=True):
+    """New samples of one channel, in the order of arrival."""
+
+    channel: str
+    type: ValueType
+    unit: str | None
+    ts: list[int]
+    values: list[Any]
+
+
+class Readings(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="readings"):
+    """New samples of a robot that the client watches. `skipped` counts samples left out because the client was slow."""
+
+    robot: str
+    channels: list[Samples]
+    skipped: int = 0
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="error"):
+    """Something that the client sent was not understood."""
+
+    detail: str
+
+
+ServerFrame = Snapshot | Changes | Readings | Fault
+
+# --- the WebSocket /api/v1/ws: from the client -----------------------------------------------------------------------
+
+
+class Watch(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="watch", forbid_unknown_fields=True):
+    """From now on send `readings` of these robots, and of no others. At most 16."""
+
+    robots: list[str]
+
+
+class Ping(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="ping", forbid_unknown_fields=True):
+    """Is the server there? It answers with an empty `changes` frame."""
+
+
+ClientFrame = Watch | Ping

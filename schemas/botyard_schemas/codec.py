@@ -1,0 +1,120 @@
+"""Bytes to checked, typed messages, and back."""
+
+import enum
+from typing import Any
+
+import msgspec
+
+from botyard_schemas.messages import BODIES, SEQUENCED, Body, Envelope, Telemetry
+from botyard_schemas.validation import first_error, validator
+
+VERSION = 1
+
+# Largest message that is looked into, in bytes, unless the caller says otherwise.
+DEFAULT_LIMIT = 256 * 1024
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder()
+
+
+class Reason(enum.StrEnum):
+    """Why a message was refused. The names are part of the API: counters and quarantine use them."""
+
+    OVERSIZED = "oversized"
+    MALFORMED = "malformed_json"
+    VERSION = "wrong_version"
+    SCHEMA = "schema"
+    UNKNOWN_TYPE = "unknown_type"
+    MISMATCH = "topic_mismatch"
+    TIME = "absurd_time"
+    UNKNOWN_ROBOT = "unknown_robot"
+    REFUSED = "refused"
+
+
+class WireError(ValueError):
+    """A message that does not keep the contract. `raw` is what could be parsed of its envelope, or None."""
+
+    def __init__(self, reason: Reason, message: str, raw: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.raw = raw
+
+
+def encode(envelope: Envelope) -> bytes:
+    """The envelope as JSON. NaN and infinities become null, since JSON has neither."""
+    message: dict[str, Any] = {"v": VERSION, "robot": envelope.robot}
+    if envelope.epoch:
+        message["epoch"] = envelope.epoch
+        message["seq"] = envelope.seq
+    message["ts"] = envelope.ts
+    if envelope.robot_ts is not None:
+        message["robot_ts"] = envelope.robot_ts
+    message["type"] = envelope.type
+    message["body"] = envelope.body
+    return _encoder.encode(message)
+
+
+def parse(payload: bytes, *, limit: int = DEFAULT_LIMIT) -> dict[str, Any]:
+    """The envelope as a JSON object, checked for size, JSON and version only. Raises WireError."""
+    if len(payload) > limit:
+        raise WireError(Reason.OVERSIZED, f"the message has {len(payload)} bytes, at most {limit} are allowed")
+    try:
+        raw = _decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise WireError(Reason.MALFORMED, f"not JSON: {error}") from error
+    if not isinstance(raw, dict):
+        raise WireError(Reason.SCHEMA, f"a message is a JSON object, this is {_json_type(raw)}")
+    version = raw.get("v")
+    if version != VERSION or isinstance(version, bool):
+        raise WireError(Reason.VERSION, f"v: {version!r} is not a version that is spoken here, expected {VERSION}", raw)
+    return raw
+
+
+def check(raw: dict[str, Any]) -> Envelope:
+    """Validate a parsed envelope and its body, and make the typed message. Raises WireError."""
+    if not validator("envelope").is_valid(raw):
+        raise WireError(Reason.SCHEMA, first_error(validator("envelope"), raw) or "invalid envelope", raw)
+    kind = raw["type"]
+    body_type = BODIES.get(kind)
+    if body_type is None:
+        raise WireError(Reason.UNKNOWN_TYPE, f"type: {kind!r} is none of {', '.join(BODIES)}", raw)
+    body_validator = validator(kind)
+    if not body_validator.is_valid(raw["body"]):
+        raise WireError(Reason.SCHEMA, f"body.{first_error(body_validator, raw['body'])}", raw)
+    try:
+        body: Body = msgspec.convert(raw["body"], body_type, strict=False)
+    except msgspec.ValidationError as error:  # a rule that the classes know and the schema does not
+        raise WireError(Reason.SCHEMA, f"body: {error}", raw) from error
+    if isinstance(body, Telemetry):
+        _check_columns(body, raw)
+    sequenced = kind in SEQUENCED
+    return Envelope(
+        robot=raw["robot"],
+        ts=int(raw["ts"]),
+        body=body,
+        epoch=raw["epoch"] if sequenced else "",
+        seq=int(raw["seq"]) if sequenced else 0,
+        robot_ts=raw.get("robot_ts"),
+    )
+
+
+def decode(payload: bytes, *, limit: int = DEFAULT_LIMIT) -> Envelope:
+    """Bytes from the wire to a message that keeps the contract. Raises WireError, whose text names the field."""
+    return check(parse(payload, limit=limit))
+
+
+def _check_columns(telemetry: Telemetry, raw: dict[str, Any]) -> None:
+    """What JSON Schema cannot say: columns are as long as their times."""
+    for i, group in enumerate(telemetry.groups):
+        for channel in group.channels:
+            if len(channel.values) != len(group.dt):
+                raise WireError(
+                    Reason.SCHEMA,
+                    f"body.groups[{i}]: channel {channel.name!r} has {len(channel.values)} values for {len(group.dt)} times",
+                    raw,
+                )
+
+
+def _json_type(value: object) -> str:
+    names = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    return names.get(type(value), "null")
