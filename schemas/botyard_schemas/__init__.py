@@ -1,8 +1,8 @@
 """The wire contract between robots and hub, shared by both sides.
 
-`topics` names the MQTT topics, `messages` holds the typed messages, `validation` the compiled JSON Schemas of the folder
-`v1/`, and `codec` turns bytes into checked messages and back. `settings` reads YAML configuration, and `clock` says what
-a clock is, since both sides get theirs passed in.
+`topics` names the MQTT topics, `messages` holds the typed messages, `validation` the compiled JSON Schemas of the
+folder `v1/`, and `codec` turns bytes into checked messages and back. `settings` reads YAML configuration, and `clock`
+says what a clock is, since both sides get theirs passed in.
 """
 
 from botyard_schemas._version import __version__

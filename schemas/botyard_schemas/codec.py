@@ -108,11 +108,8 @@ def _check_columns(telemetry: Telemetry, raw: dict[str, Any]) -> None:
     for i, group in enumerate(telemetry.groups):
         for channel in group.channels:
             if len(channel.values) != len(group.dt):
-                raise WireError(
-                    Reason.SCHEMA,
-                    f"body.groups[{i}]: channel {channel.name!r} has {len(channel.values)} values for {len(group.dt)} times",
-                    raw,
-                )
+                lengths = f"{len(channel.values)} values for {len(group.dt)} times"
+                raise WireError(Reason.SCHEMA, f"body.groups[{i}]: channel {channel.name!r} has {lengths}", raw)
 
 
 def _json_type(value: object) -> str:

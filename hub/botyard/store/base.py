@@ -7,8 +7,8 @@ that people make (robots' names and groups) have methods of their own. Times are
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 import msgspec
-from botyard_schemas.messages import Severity, ValueType
 
+from botyard_schemas.messages import Severity, ValueType
 
 T = TypeVar("T")
 
@@ -193,9 +193,7 @@ class Store(Protocol):
     async def latest(self, robot: str, channels: list[str] | None = None) -> list[Sample]:
         """The latest sample of each channel of a robot."""
 
-    async def aggregate(
-        self, robot: str, channel: str, *, start: int, end: int, bucket: int
-    ) -> list[BucketRow]:
+    async def aggregate(self, robot: str, channel: str, *, start: int, end: int, bucket: int) -> list[BucketRow]:
         """Numeric samples in buckets of `bucket` microseconds, aligned to multiples of it since 1970."""
 
     async def events(

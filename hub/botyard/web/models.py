@@ -1,12 +1,13 @@
 """What the API says and takes: the classes from which OpenAPI and the dashboard's TypeScript types are made.
 
-Times are microseconds since 1970 in hub time, as on the wire. `spec` is what people want of a robot, `status` is what has
-been observed; no field is in both.
+Times are microseconds since 1970 in hub time, as on the wire. `spec` is what people want of a robot, `status` is what
+has been observed; no field is in both.
 """
 
 from typing import Any, Literal
 
 import msgspec
+
 from botyard_schemas.messages import State, ValueType
 
 Registration = Literal["pending", "accepted"]
@@ -69,7 +70,7 @@ class RobotPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     name: str | msgspec.UnsetType = msgspec.UNSET
     type: str | msgspec.UnsetType = msgspec.UNSET
-    group: str | None | msgspec.UnsetType = msgspec.UNSET
+    group: str | msgspec.UnsetType | None = msgspec.UNSET
     tags: list[str] | msgspec.UnsetType = msgspec.UNSET
     notes: str | msgspec.UnsetType = msgspec.UNSET
 
@@ -158,7 +159,7 @@ class Aggregate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventView(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened, on a robot or in the hub. `actor` is who caused it: `robot:<id>`, `user:<name>`, `hub`."""
+    """Something that happened, on a robot or in the hub. `actor` is who did it: `robot:<id>`, `user:<name>`, `hub`."""
 
     id: int
     ts: int
