@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from botyard.fleet.sites import Site
 from botyard_schemas.messages import State, ValueType
 
 Registration = Literal["pending", "accepted"]
@@ -212,36 +213,6 @@ class RawMessages(msgspec.Struct, frozen=True, kw_only=True):
     """The latest messages of one robot, newest first."""
 
     items: list[RawMessage]
-
-
-class Zone(msgspec.Struct, frozen=True, kw_only=True):
-    """An area of a site plan; metres."""
-
-    name: str
-    kind: Literal["area", "rack", "keepout", "dock"]
-    polygon: list[tuple[float, float]]
-
-
-class Station(msgspec.Struct, frozen=True, kw_only=True):
-    """A named place of a site plan; metres."""
-
-    name: str
-    kind: Literal["waypoint", "dock", "door", "lift", "station"]
-    x: float
-    y: float
-
-
-class Site(msgspec.Struct, frozen=True, kw_only=True):
-    """A place where robots work, with its plan. `id` is the `frame` of poses on it; all lengths in metres, x to the
-    right and y up."""
-
-    id: str
-    name: str
-    width: float
-    height: float
-    walls: list[list[tuple[float, float]]] = []
-    zones: list[Zone] = []
-    stations: list[Station] = []
 
 
 class SiteList(msgspec.Struct, frozen=True, kw_only=True):

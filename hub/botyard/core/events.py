@@ -1,0 +1,66 @@
+"""Everything that happens inside the hub and that a part may listen to. Subscribe by class at the `Bus`."""
+
+from dataclasses import dataclass
+
+from botyard.core.actor import Actor
+from botyard.store.base import Column, EventRow, StoredEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HubEvent:
+    """Base of all events; `actor` caused it."""
+
+    actor: Actor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RobotChanged(HubEvent):
+    """Something that the API says of a robot is different now: its description, presence or state. Also: it is new."""
+
+    robot: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RobotRemoved(HubEvent):
+    """A robot and everything that it sent was removed."""
+
+    robot: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RobotSeen(HubEvent):
+    """A robot gave a sign of life. It is no change: nothing else about it is different."""
+
+    robot: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplesReceived(HubEvent):
+    """New samples of a robot came in. They are on their way to the store, and not yet committed."""
+
+    robot: str
+    columns: list[Column]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventNoted(HubEvent):
+    """Something happened that belongs into the store's events; `EventCommitted` follows once it is there."""
+
+    event: EventRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventCommitted(HubEvent):
+    """An event, of a robot or of the hub, is in the store now."""
+
+    event: StoredEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportChanged(HubEvent):
+    """A transport was connected or lost its connection; `error` says why."""
+
+    transport: str
+    connected: bool
+    error: str | None = None

@@ -1,0 +1,300 @@
+"""The live state of all robots. This is its only writer."""
+
+import asyncio
+import enum
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import msgspec
+
+from botyard.core.actor import HUB, Actor, robot_actor
+from botyard.core.bus import Bus
+from botyard.core.config import FleetConfig
+from botyard.core.events import EventNoted, RobotChanged, RobotRemoved, RobotSeen
+from botyard.fleet.presence import PresenceTracker
+from botyard.plugin.api import Allow, AuthProvider, Connection, Deny, Inbound
+from botyard.store.base import EventRow, RobotRow, Store, StoreError
+from botyard_schemas import Envelope, Presence, State
+from botyard_schemas.clock import Clock
+from botyard_schemas.messages import Severity
+
+log = logging.getLogger(__name__)
+
+LogicalStatus = Literal["idle", "busy", "offline", "maintenance", "updating", "recovering", "error"]
+
+# Robots that wait to be accepted; more are refused, so that a stranger cannot fill the hub with names.
+MAX_PENDING = 1000
+TICK = 1.0
+# A provider that does not answer must not hold up the line for longer: seconds.
+AUTH_WITHIN = 5.0
+
+
+class Admission(enum.Enum):
+    """Whether what a robot sends is taken in."""
+
+    ACCEPTED = "accepted"
+    PENDING = "pending"
+    REFUSED = "refused"
+
+
+@dataclass(slots=True)
+class RobotRecord:
+    """Everything that is known of one robot now."""
+
+    row: RobotRow
+    presence: PresenceTracker
+    last_seen: int | None = None
+    state: State | None = None
+    state_ts: int | None = None
+    transport: str | None = None
+
+    @property
+    def logical(self) -> LogicalStatus:
+        """The robot's status as the hub sees it."""
+        if self.presence.status in ("offline", "unknown"):
+            return "offline"
+        if self.state is None:
+            return "idle"
+        if self.state.health == "error":
+            return "error"
+        return "busy" if self.state.busy else "idle"
+
+
+class Fleet:
+    """Robots by id. Loaded from the store on entry; watches for silence while its `async with` lasts."""
+
+    def __init__(self, config: FleetConfig, store: Store, bus: Bus, clock: Clock, auth: Sequence[AuthProvider]) -> None:
+        self._config = config
+        self._store = store
+        self._bus = bus
+        self._clock = clock
+        self._auth = auth
+        self._robots: dict[str, RobotRecord] = {}
+        self._admissions: dict[str, tuple[str, str | None, Admission, str]] = {}
+        self._meeting = asyncio.Lock()
+        self._removing: set[str] = set()
+        self._unsaved: dict[str, RobotRow] = {}
+        self._save = asyncio.Event()
+        self._tasks = asyncio.TaskGroup()
+        self._running: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        for row in await self._store.robots():
+            self._robots[row.id] = self._new_record(row)
+        for stored in await self._store.states():
+            if record := self._robots.get(stored.robot):
+                record.state = msgspec.json.decode(stored.body, type=State)
+                record.state_ts = record.last_seen = stored.ts
+        await self._tasks.__aenter__()
+        self._running = [
+            self._tasks.create_task(self._watch_silence(), name="hub.fleet.silence"),
+            self._tasks.create_task(self._save_introductions(), name="hub.fleet.save"),
+        ]
+        return self
+
+    async def __aexit__(self, *exc: Any) -> None:
+        for task in self._running:
+            task.cancel()
+        await self._tasks.__aexit__(*exc)
+
+    def _new_record(self, row: RobotRow) -> RobotRecord:
+        return RobotRecord(row, PresenceTracker(heard=self._clock.monotonic()))
+
+    # --- reading
+
+    def __len__(self) -> int:
+        return len(self._robots)
+
+    def get(self, robot: str) -> RobotRecord | None:
+        """The robot's record; only this class may change it."""
+        return self._robots.get(robot)
+
+    def all(self) -> list[RobotRecord]:
+        """All records, by id."""
+        return [self._robots[robot] for robot in sorted(self._robots)]
+
+    # --- what robots do
+
+    def admission(self, message: Inbound, robot: str) -> tuple[Admission, str] | None:
+        """What was decided about this robot on this connection and why; None when `meet` has to decide."""
+        known = self._admissions.get(robot)
+        if known is None or known[0] != message.transport or known[1] != message.peer:
+            return None
+        return known[2], known[3]
+
+    async def meet(self, message: Inbound, robot: str, token: str | None = None) -> tuple[Admission, str]:
+        """Ask the auth providers about a robot's connection, and register a robot that is new."""
+        if robot in self._removing:
+            return Admission.REFUSED, "the robot is being removed"
+        async with self._meeting:
+            connection = Connection("robot", message.transport, message.peer, token=token, robot=robot)
+            access = await authenticate(self._auth, connection)
+            if isinstance(access, Deny):
+                decision = Admission.REFUSED, access.reason
+            else:
+                decision = await self._register(robot)
+            if robot in self._robots:
+                # a stranger's name is not worth remembering: it would let anybody fill the memory
+                self._admissions[robot] = (message.transport, message.peer, *decision)
+            return decision
+
+    async def _register(self, robot: str) -> tuple[Admission, str]:
+        record = self._robots.get(robot)
+        if record is None:
+            pending = sum(not known.row.accepted for known in self._robots.values())
+            if not self._config.auto_accept and pending >= MAX_PENDING:
+                return Admission.REFUSED, f"{pending} robots wait to be accepted already"
+            row = RobotRow(id=robot, created=self._clock.now(), name=robot, type="", accepted=self._config.auto_accept)
+            await self._store.add_robot(row)
+            record = self._robots[robot] = self._new_record(row)
+            how = "takes part" if row.accepted else "waits to be accepted"
+            self._note(robot, robot_actor(robot), "robot.registered", "info", f"first contact; the robot {how}")
+            self._bus.publish(RobotChanged(actor=robot_actor(robot), robot=robot))
+        if record.row.accepted:
+            return Admission.ACCEPTED, ""
+        return Admission.PENDING, "the robot waits to be accepted"
+
+    def glimpse(self, robot: str, message: Inbound) -> None:
+        """A robot that may not take part (yet) gave a sign of life."""
+        if record := self._robots.get(robot):
+            record.last_seen = message.received
+            self._bus.publish(RobotSeen(actor=robot_actor(robot), robot=robot, at=message.received))
+
+    def observe(self, envelope: Envelope, message: Inbound) -> None:
+        """Take over what an accepted robot says of itself."""
+        record = self._robots[envelope.robot]
+        record.transport = message.transport
+        record.last_seen = message.received
+        now = self._clock.monotonic()
+        before = record.presence.status
+        body = envelope.body
+        if isinstance(body, Presence):
+            changed = record.presence.on_presence(body, message.received, now)
+        else:
+            changed = record.presence.on_message(message.received, now, sessions=message.transport != "http")
+        if changed:
+            self._presence_changed(record, before)
+        if isinstance(body, State) and (record.state_ts is None or envelope.ts >= record.state_ts):
+            first = record.state is None
+            record.state, record.state_ts = body, envelope.ts
+            if first:
+                self._introduce(record, body)
+            changed = True
+        actor = robot_actor(envelope.robot)
+        if changed:
+            self._bus.publish(RobotChanged(actor=actor, robot=envelope.robot))
+        else:
+            self._bus.publish(RobotSeen(actor=actor, robot=envelope.robot, at=message.received))
+
+    def _introduce(self, record: RobotRecord, state: State) -> None:
+        """A robot that nobody has described yet is called what it calls itself."""
+        about, row = state.about, record.row
+        if about is None:
+            return
+        name = about.name if about.name and row.name == row.id else row.name
+        kind = row.type or about.type or ""
+        if (name, kind) != (row.name, row.type):
+            record.row = msgspec.structs.replace(row, name=name, type=kind)
+            self._unsaved[row.id] = record.row
+            self._save.set()
+
+    # --- what people do
+
+    async def create(self, row: RobotRow, actor: Actor) -> RobotRecord:
+        """Register a robot before it is first seen. Raises KeyError when the id is taken."""
+        async with self._meeting:
+            if row.id in self._robots:
+                raise KeyError(row.id)
+            await self._store.add_robot(row)
+            record = self._robots[row.id] = self._new_record(row)
+        self._note(row.id, actor, "robot.registered", "info", "registered before first contact")
+        self._bus.publish(RobotChanged(actor=actor, robot=row.id))
+        return record
+
+    async def change(self, row: RobotRow, actor: Actor) -> RobotRecord:
+        """Replace what people say of a robot. Raises KeyError."""
+        record = self._robots[row.id]
+        await self._store.change_robot(row)
+        accepted = row.accepted and not record.row.accepted
+        record.row = row
+        self._admissions.pop(row.id, None)
+        name = "robot.accepted" if accepted else "robot.changed"
+        self._note(row.id, actor, name, "info", "may take part now" if accepted else "its description was changed")
+        self._bus.publish(RobotChanged(actor=actor, robot=row.id))
+        return record
+
+    async def remove(self, robot: str, actor: Actor) -> None:
+        """Forget a robot and everything that it sent. Raises KeyError."""
+        if robot not in self._robots or robot in self._removing:
+            raise KeyError(robot)
+        self._removing.add(robot)
+        self._admissions.pop(robot, None)
+        try:
+            await self._store.remove_robot(robot)
+            del self._robots[robot]
+            self._unsaved.pop(robot, None)
+        finally:
+            self._removing.discard(robot)
+        self._note(None, actor, "robot.removed", "info", f"{robot} was removed with everything that it sent")
+        self._bus.publish(RobotRemoved(actor=actor, robot=robot))
+
+    # --- time
+
+    async def _watch_silence(self) -> None:
+        while True:
+            await self._clock.sleep(TICK)
+            at, now = self._clock.now(), self._clock.monotonic()
+            for record in list(self._robots.values()):
+                before = record.presence.status
+                if record.presence.on_time(at, now, self._config.offline_after):
+                    self._presence_changed(record, before)
+                    self._bus.publish(RobotChanged(actor=HUB, robot=record.row.id))
+
+    async def _save_introductions(self) -> None:
+        while True:
+            await self._save.wait()
+            self._save.clear()
+            while self._unsaved:
+                robot, row = next(iter(self._unsaved.items()))
+                try:
+                    await self._store.change_robot(row)
+                except KeyError:
+                    pass  # removed in the meantime
+                except StoreError as error:
+                    log.warning("the name of robot %s is not saved yet: %s", robot, error)
+                    await self._clock.sleep(TICK)
+                    continue
+                if self._unsaved.get(robot) is row:
+                    del self._unsaved[robot]
+
+    def _presence_changed(self, record: RobotRecord, before: str) -> None:
+        presence = record.presence
+        if before == "unknown":
+            return  # the hub has just started; it is news to the hub only
+        severity: Severity = "info" if presence.status == "online" or presence.reason == "stopped" else "warning"
+        actor = HUB if presence.reason == "silence" else robot_actor(record.row.id)
+        self._note(
+            record.row.id, actor, f"robot.{presence.status}", severity, f"is {presence.status} ({presence.reason})"
+        )
+
+    def _note(self, robot: str | None, actor: Actor, name: str, severity: Severity, message: str) -> None:
+        row = EventRow(
+            ts=self._clock.now(), robot=robot, actor=str(actor), name=name, severity=severity, message=message
+        )
+        self._bus.publish(EventNoted(actor=actor, event=row))
+
+
+async def authenticate(providers: Sequence[AuthProvider], connection: Connection) -> Allow | Deny:
+    """Ask the providers in order; the first opinion counts, and nobody's opinion is a refusal."""
+    for provider in providers:
+        try:
+            async with asyncio.timeout(AUTH_WITHIN):
+                access = await provider.authenticate(connection)
+        except Exception:
+            log.exception("%s failed on a connection of %s", type(provider).__name__, connection.robot or "a visitor")
+            return Deny("the access check failed, see the hub's log")
+        if access is not None:
+            return access
+    return Deny("no auth provider lets you in")

@@ -1,0 +1,1 @@
+"""Bytes to validated, ordered, deduplicated, committed and acknowledged messages."""

@@ -1,0 +1,296 @@
+"""From bytes to the store: check, order, collect, commit, acknowledge.
+
+Messages are collected in one open batch. A single task closes it when it is old or large enough, commits it and only
+then acknowledges. While a commit is under way the next batch fills; when that one is full too, `receive` waits, and
+with it the transport that reads from the broker.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Self
+
+from botyard.core.actor import HUB, robot_actor
+from botyard.core.bus import Bus
+from botyard.core.config import IngestConfig
+from botyard.core.events import EventCommitted, EventNoted, SamplesReceived
+from botyard.fleet.fleet import Admission, Fleet
+from botyard.ingest.batch import OpenBatch
+from botyard.ingest.throttle import Throttle
+from botyard.ingest.tracker import Seen, Tracker
+from botyard.plugin.api import Inbound, Transport
+from botyard.store.base import Committed, EventRow, QuarantineRow, Store, StoredEvent, StoreError
+from botyard_schemas import Ack, Envelope, Reason, Telemetry, Time, WireError, topics
+from botyard_schemas.clock import Clock
+from botyard_schemas.codec import check, parse
+from botyard_schemas.messages import SEQUENCED
+
+log = logging.getLogger(__name__)
+
+# How much of a refused message is kept, in bytes.
+KEPT_PAYLOAD = 4096
+# Messages that are remembered for people who look for a fault, over all robots, and how much of each.
+RECENT = 4096
+RECENT_PAYLOAD = 2048
+RETRY_AFTER = (0.2, 0.5, 1.0, 2.0, 5.0)
+UP_TYPES = SEQUENCED | {"presence", "time"}
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a message. `done` completes when the batch that holds it is committed."""
+
+    outcome: str
+    done: asyncio.Future[None] | None = None
+    problem: str | None = None
+
+
+class Ingest:
+    """Takes messages in while its `async with` lasts, and commits what it has before it ends."""
+
+    def __init__(self, config: IngestConfig, store: Store, fleet: Fleet, bus: Bus, clock: Clock) -> None:
+        self._config = config
+        self._store = store
+        self._fleet = fleet
+        self._bus = bus
+        self._clock = clock
+        self._transports: dict[str, Transport] = {}
+        self._throttle = Throttle()
+        self._tasks = asyncio.TaskGroup()
+        self._wanted = asyncio.Event()
+        self._full = asyncio.Event()
+        self._room = asyncio.Event()
+        self.counters: Counter[str] = Counter()
+        self.recent: deque[Inbound] = deque(maxlen=RECENT)
+
+    async def __aenter__(self) -> Self:
+        self._tracker = Tracker(await self._store.positions())
+        self._batch = OpenBatch()
+        self._stopping = False
+        self._room.set()
+        self._unsubscribe = [
+            self._bus.subscribe(EventNoted, lambda noted: self._record(noted.event)),
+        ]
+        await self._tasks.__aenter__()
+        self._tasks.create_task(self._commit_batches(), name="hub.ingest.commit")
+        return self
+
+    async def __aexit__(self, *exc: Any) -> None:
+        self._stopping = True
+        self._wanted.set()
+        self._full.set()
+        await self._tasks.__aexit__(*exc)
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+
+    def attach(self, transports: Iterable[Transport]) -> None:
+        """Name the transports over which acknowledgements go back."""
+        self._transports = {transport.name: transport for transport in transports}
+
+    # --- taking in
+
+    async def receive(self, message: Inbound, token: str | None = None) -> Receipt:
+        """Take a message in; see `Inbox`. `token` is what the sender gave to prove itself, if the transport knows."""
+        await self._room.wait()
+        self.counters["received"] += 1
+        kept = message
+        if len(message.payload) > RECENT_PAYLOAD:
+            kept = Inbound(message.topic, message.payload[:RECENT_PAYLOAD], message.received, message.transport)
+        self.recent.append(kept)
+        try:
+            raw = parse(message.payload, limit=self._config.max_message_bytes)
+            robot = self._sender(message, raw)
+        except WireError as error:
+            return self._refuse(message, error)
+        decision = self._fleet.admission(message, robot) or await self._fleet.meet(message, robot, token)
+        if decision[0] is not Admission.ACCEPTED:
+            self._fleet.glimpse(robot, message)
+            reason = Reason.UNKNOWN_ROBOT if decision[0] is Admission.PENDING else Reason.REFUSED
+            return self._refuse(message, WireError(reason, decision[1], raw))
+        try:
+            envelope = check(raw)
+            self._check_times(envelope, raw)
+        except WireError as error:
+            return self._refuse_sequenced(message, error)
+        return await self._take(message, envelope)
+
+    def _sender(self, message: Inbound, raw: dict[str, Any]) -> str:
+        """The robot that sent it, which the topic and the envelope agree on."""
+        robot, kind = raw.get("robot"), raw.get("type")
+        if not isinstance(robot, str) or not topics.ROBOT_ID.fullmatch(robot):
+            raise WireError(Reason.SCHEMA, f"robot: {robot!r} is not a robot id, expected [A-Za-z0-9_-]{{1,64}}", raw)
+        if message.topic:
+            address = topics.parse(message.topic)
+            if address is None or (address.robot, address.type) != (robot, kind):
+                detail = f"it says robot {robot!r} and type {kind!r}, its topic is {message.topic!r}"
+                raise WireError(Reason.MISMATCH, detail, raw)
+        if isinstance(kind, str) and kind not in UP_TYPES:
+            raise WireError(Reason.UNKNOWN_TYPE, f"type: robots send {', '.join(sorted(UP_TYPES))}, not {kind!r}", raw)
+        return robot
+
+    def _check_times(self, envelope: Envelope, raw: dict[str, Any]) -> None:
+        earliest = latest = envelope.ts
+        if isinstance(envelope.body, Telemetry):
+            for group in envelope.body.groups:
+                earliest = min(earliest, envelope.ts + min(group.dt))
+                latest = max(latest, envelope.ts + max(group.dt))
+        horizon = self._clock.now() + int(self._config.max_future * 1e6)
+        if envelope.type not in SEQUENCED:
+            return  # presence and time are about now, whatever the robot's clock says
+        if earliest < self._config.oldest_us:
+            raise WireError(Reason.TIME, f"ts: {earliest} µs is before {self._config.oldest} (ingest.oldest)", raw)
+        if latest > horizon:
+            ahead = (latest - self._clock.now()) / 1e6
+            raise WireError(
+                Reason.TIME,
+                f"ts: {latest} µs is {ahead:.0f} s in the future, at most {self._config.max_future:g} s "
+                "(ingest.max_future) are allowed",
+                raw,
+            )
+
+    async def _take(self, message: Inbound, envelope: Envelope) -> Receipt:
+        robot = envelope.robot
+        if envelope.type in SEQUENCED:
+            seen = self._tracker.offer(robot, envelope.epoch, envelope.seq)
+            if seen is Seen.DUPLICATE:
+                self.counters["duplicate"] += 1
+                self._batch.touch(robot, envelope.epoch, message.transport)
+                return self._receipt("duplicate")
+            if seen is Seen.OUT_OF_ORDER:
+                self.counters["out_of_order"] += 1
+            columns = self._batch.add(envelope, message.transport)
+            self.counters["samples"] += sum(len(column.ts) for column in columns)
+            self._fleet.observe(envelope, message)
+            if columns:
+                self._bus.publish(SamplesReceived(actor=robot_actor(robot), robot=robot, columns=columns))
+        else:
+            self._fleet.observe(envelope, message)
+            if isinstance(envelope.body, Time):
+                await self._answer_time(envelope, envelope.body, message)
+        self.counters["accepted"] += 1
+        return self._receipt("committed")
+
+    def _receipt(self, outcome: str, problem: str | None = None) -> Receipt:
+        """Wake the committer, and say in which batch the message is."""
+        if not self._batch.empty:
+            self._wanted.set()
+        if self._batch.cost >= self._config.batch_samples:
+            self._full.set()
+            if self._batch.cost >= 2 * self._config.batch_samples:
+                self._room.clear()
+        return Receipt(outcome, self._batch.done, problem)
+
+    async def _answer_time(self, envelope: Envelope, body: Time, message: Inbound) -> None:
+        if transport := self._transports.get(message.transport):
+            now = self._clock.now()
+            answer = Time(body.origin, received=message.received, replied=now)
+            await transport.send(Envelope(robot=envelope.robot, ts=now, body=answer))
+
+    def _record(self, event: EventRow) -> None:
+        self._batch.record(event)
+        self._receipt("committed")
+
+    # --- refusing
+
+    def _refuse_sequenced(self, message: Inbound, error: WireError) -> Receipt:
+        """Refuse a message of a robot that takes part. The robot hears that it is dealt with, or it would send it for
+        ever."""
+        raw = error.raw or {}
+        robot, epoch, seq = raw.get("robot"), raw.get("epoch"), raw.get("seq")
+        if (
+            isinstance(robot, str)
+            and isinstance(epoch, str)
+            and topics.ROBOT_ID.fullmatch(epoch)
+            and isinstance(seq, int)
+            and 0 < seq <= 2**53 - 1
+            and raw.get("type") in SEQUENCED
+        ):
+            if self._tracker.offer(robot, epoch, seq) is Seen.DUPLICATE:
+                self.counters["duplicate"] += 1
+                self._batch.touch(robot, epoch, message.transport)
+                return self._receipt("duplicate")
+            self._batch.touch(robot, epoch, message.transport)
+        return self._refuse(message, error)
+
+    def _refuse(self, message: Inbound, error: WireError) -> Receipt:
+        self.counters[f"refused.{error.reason}"] += 1
+        address = topics.parse(message.topic)
+        claimed = (error.raw or {}).get("robot")
+        robot = address.robot if address else claimed
+        if not isinstance(robot, str) or not topics.ROBOT_ID.fullmatch(robot):
+            robot = None
+        if self._throttle.allows(robot or "", self._clock.monotonic()):
+            self._batch.quarantine(
+                QuarantineRow(
+                    received=message.received,
+                    robot=robot,
+                    topic=message.topic[:512] or None,
+                    reason=error.reason.value,
+                    detail=str(error)[:1024],
+                    size=len(message.payload),
+                    payload=message.payload[:KEPT_PAYLOAD].decode("utf-8", "replace").replace("\0", "\\0"),
+                )
+            )
+        else:
+            self.counters["quarantine_skipped"] += 1
+        return self._receipt("quarantined", str(error))
+
+    # --- committing
+
+    async def _commit_batches(self) -> None:
+        while not (self._stopping and self._batch.empty):
+            await self._wanted.wait()
+            if not self._stopping:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._full.wait(), self._config.batch_age)
+            batch, self._batch = self._batch, OpenBatch()
+            self._wanted.clear()
+            if not self._stopping:
+                self._full.clear()
+            self._room.set()
+            if batch.empty:
+                continue
+            rows = batch.close(self._tracker)
+            committed = await self._commit(batch)
+            if committed is None:
+                return
+            self.counters["commits"] += 1
+            batch.done.set_result(None)
+            for row, event_id in zip(rows.events, committed.event_ids, strict=True):
+                self._publish(row, event_id)
+            await self._acknowledge(batch)
+
+    async def _commit(self, batch: OpenBatch) -> Committed | None:
+        """Commit, and try again until it works; None when the hub has to stop without."""
+        attempt = 0
+        while True:
+            try:
+                committed = await self._store.commit(batch.rows)
+            except StoreError as error:
+                if attempt == 0:
+                    log.error("nothing can be committed, so nothing is acknowledged: %s", error)
+                if self._stopping and attempt >= len(RETRY_AFTER):
+                    log.error("stopping with messages that are not committed; robots keep what was not acknowledged")
+                    batch.done.cancel()
+                    return None
+                await self._clock.sleep(RETRY_AFTER[min(attempt, len(RETRY_AFTER) - 1)])
+                attempt += 1
+            else:
+                if attempt:
+                    log.info("committing works again")
+                return committed
+
+    def _publish(self, row: EventRow, event_id: int) -> None:
+        actor = robot_actor(row.robot) if row.robot and row.epoch else HUB
+        fields = {name: getattr(row, name) for name in row.__struct_fields__}
+        self._bus.publish(EventCommitted(actor=actor, event=StoredEvent(id=event_id, **fields)))
+
+    async def _acknowledge(self, batch: OpenBatch) -> None:
+        now = self._clock.now()
+        for position, transport_name in zip(batch.rows.positions, batch.touched.values(), strict=True):
+            if transport := self._transports.get(transport_name):
+                ack = Ack(position.epoch, position.seq)
+                await transport.send(Envelope(robot=position.robot, ts=now, body=ack))

@@ -1,0 +1,100 @@
+"""Which messages of a robot have been seen: the duplicate check, and how far an epoch is complete."""
+
+import bisect
+import enum
+from collections import OrderedDict
+
+from botyard.store.base import Position
+
+# Gaps that are remembered in one epoch. A robot without an outbox never fills its gaps; past this many the oldest is
+# given up, which only means that a message that still arrives for it counts as a duplicate.
+MAX_GAPS = 1024
+# Epochs that are remembered of one robot. An older one that comes back is read as new.
+MAX_EPOCHS = 8
+
+
+class Seen(enum.Enum):
+    """What a sequence number turned out to be."""
+
+    NEW = "new"
+    OUT_OF_ORDER = "out_of_order"
+    DUPLICATE = "duplicate"
+
+
+class EpochTracker:
+    """The sequence numbers of one epoch: everything up to `seq`, and beyond it the closed ranges `beyond`, in order."""
+
+    __slots__ = ("beyond", "highest", "seq")
+
+    def __init__(self, seq: int = 0, beyond: tuple[tuple[int, int], ...] = ()) -> None:
+        self.seq = seq
+        self.beyond: list[tuple[int, int]] = list(beyond)
+        self.highest = self.beyond[-1][1] if self.beyond else seq
+
+    def offer(self, seq: int) -> Seen:
+        """Note a sequence number (from 1) and say whether it is new."""
+        if seq == self.seq + 1 and not self.beyond:
+            self.seq = self.highest = seq
+            return Seen.NEW
+        if seq <= self.seq:
+            return Seen.DUPLICATE
+        at = bisect.bisect_right(self.beyond, (seq, 0xFFFFFFFFFFFFFFFF))
+        if at > 0 and self.beyond[at - 1][1] >= seq:
+            return Seen.DUPLICATE
+        self._insert(at, seq)
+        in_order = seq > self.highest
+        self.highest = max(self.highest, seq)
+        self._close()
+        return Seen.NEW if in_order else Seen.OUT_OF_ORDER
+
+    def _insert(self, at: int, seq: int) -> None:
+        ranges = self.beyond
+        joins_left = at > 0 and ranges[at - 1][1] == seq - 1
+        joins_right = at < len(ranges) and ranges[at][0] == seq + 1
+        if joins_left and joins_right:
+            ranges[at - 1 : at + 1] = [(ranges[at - 1][0], ranges[at][1])]
+        elif joins_left:
+            ranges[at - 1] = (ranges[at - 1][0], seq)
+        elif joins_right:
+            ranges[at] = (seq, ranges[at][1])
+        else:
+            ranges.insert(at, (seq, seq))
+
+    def _close(self) -> None:
+        if len(self.beyond) > MAX_GAPS:
+            self.seq = self.beyond[0][0] - 1
+        if self.beyond and self.beyond[0][0] == self.seq + 1:
+            self.seq = self.beyond.pop(0)[1]
+
+
+class Tracker:
+    """All epochs of all robots."""
+
+    def __init__(self, positions: list[Position] | None = None) -> None:
+        self._robots: dict[str, OrderedDict[str, EpochTracker]] = {}
+        for position in positions or []:
+            self._epochs(position.robot)[position.epoch] = EpochTracker(position.seq, position.beyond)
+
+    def offer(self, robot: str, epoch: str, seq: int) -> Seen:
+        """Note a message and say whether it is new."""
+        epochs = self._epochs(robot)
+        tracker = epochs.get(epoch)
+        if tracker is None:
+            tracker = epochs[epoch] = EpochTracker()
+            if len(epochs) > MAX_EPOCHS:
+                epochs.popitem(last=False)
+        else:
+            epochs.move_to_end(epoch)
+        return tracker.offer(seq)
+
+    def position(self, robot: str, epoch: str) -> Position:
+        """How far the epoch has come."""
+        tracker = self._epochs(robot).get(epoch) or EpochTracker()
+        return Position(robot, epoch, tracker.seq, tuple(tracker.beyond))
+
+    def forget(self, robot: str) -> None:
+        """Drop everything about a robot."""
+        self._robots.pop(robot, None)
+
+    def _epochs(self, robot: str) -> OrderedDict[str, EpochTracker]:
+        return self._robots.setdefault(robot, OrderedDict())

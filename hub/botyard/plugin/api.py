@@ -1,0 +1,125 @@
+"""What plugins implement and what they are given."""
+
+import abc
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, Self
+
+import pluggy
+
+from botyard.core.actor import Actor
+from botyard.core.bus import Bus
+from botyard.core.config import Config
+from botyard_schemas import Envelope
+from botyard_schemas.clock import Clock
+
+hookimpl = pluggy.HookimplMarker("botyard")
+
+
+@dataclass(frozen=True, slots=True)
+class PluginContext:
+    """What a hook gets to build its objects with. The data folder (`config.data`) exists."""
+
+    config: Config
+    bus: Bus
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Somebody who wants in: a visitor's request or a robot's connection.
+
+    `peer` is the IP address of the other side; None when a broker stands in between, which has then checked the
+    credentials itself. `forwarded` says that a proxy stands in between, so that `peer` is the proxy's address.
+    """
+
+    kind: Literal["request", "robot"]
+    transport: str
+    peer: str | None
+    forwarded: bool = False
+    token: str | None = None
+    robot: str | None = None
+    method: str | None = None
+    path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """The connection may go on; what it does is done by `actor`."""
+
+    actor: Actor
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """The connection is refused; `reason` is told to the other side in one sentence."""
+
+    reason: str
+
+
+Access = Allow | Deny
+
+
+class AuthProvider(abc.ABC):
+    """Decides about connections. All providers are asked, in order; the first answer that is not None counts."""
+
+    @abc.abstractmethod
+    async def authenticate(self, connection: Connection) -> Access | None:
+        """Allow, deny, or None when this provider has no opinion. When nobody has one, the connection is refused."""
+
+    def broker_token(self) -> str | None:
+        """The password that the embedded broker asks robots for when it can be reached from other machines."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Inbound:
+    """A message as it came in. `received` is microseconds since 1970, by the hub's clock."""
+
+    topic: str
+    payload: bytes
+    received: int
+    transport: str
+    peer: str | None = field(default=None)
+
+
+class Inbox(Protocol):
+    """Where a transport puts what robots send."""
+
+    async def receive(self, message: Inbound) -> object:
+        """Take the message in. Waits while the store is behind, so that the transport stops reading. Never raises
+        because of the message's content."""
+
+
+class Transport(abc.ABC):
+    """Carries envelopes between robots and the hub. Connects, and reconnects by itself, while its `async with` lasts.
+
+    Entering must not wait for the other side: a hub starts without its broker. Connection changes are published as
+    `TransportChanged`.
+    """
+
+    name: str
+
+    @abc.abstractmethod
+    async def __aenter__(self) -> Self: ...
+
+    @abc.abstractmethod
+    async def __aexit__(self, *exc: object) -> None: ...
+
+    @abc.abstractmethod
+    async def send(self, envelope: Envelope) -> bool:
+        """Send to the robot named in the envelope; False when that is not possible now. Does not wait long."""
+
+    @property
+    @abc.abstractmethod
+    def address(self) -> str:
+        """Where robots find it, as a URL without credentials."""
+
+    @property
+    @abc.abstractmethod
+    def connected(self) -> bool:
+        """Whether messages can pass now."""
+
+    @property
+    def error(self) -> str | None:
+        """Why it is not connected, in one sentence."""
+        return None

@@ -1,0 +1,59 @@
+"""Builds the plugin manager. There is no global one: a hub, a command line and a test each have their own."""
+
+import importlib
+from collections.abc import Iterable
+
+import pluggy
+
+from botyard.plugin import hookspecs
+
+# Built-in plugins come through the same door as everybody's; the order is that of loading.
+DEFAULT_PLUGINS = (
+    "botyard.transport.mqtt",
+    "botyard_plugins.local_access.hub",
+    "botyard_plugins.simulation.hub",
+)
+ENTRY_POINT_GROUP = "botyard"
+
+
+class PluginError(Exception):
+    """A plugin cannot be used; the sentence names plugin, hook or name, and the cure."""
+
+
+def build_plugin_manager(
+    modules: Iterable[str] = (), *, defaults: Iterable[str] = DEFAULT_PLUGINS
+) -> pluggy.PluginManager:
+    """Load the built-in plugins, then the installed ones, then the `modules`. Raises PluginError."""
+    manager = pluggy.PluginManager("botyard")
+    manager.add_hookspecs(hookspecs)
+    for name in defaults:
+        _register(manager, name)
+    try:
+        manager.load_setuptools_entrypoints(ENTRY_POINT_GROUP)
+    except Exception as error:
+        raise PluginError(f"an installed plugin cannot be loaded: {error}; fix or uninstall its package") from error
+    for name in modules:
+        _register(manager, name)
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError as error:
+        known = ", ".join(sorted(name for name in vars(hookspecs) if name.startswith("botyard_")))
+        raise PluginError(f"{error}; the hooks are {known}") from error
+    return manager
+
+
+def _register(manager: pluggy.PluginManager, name: str) -> None:
+    if manager.has_plugin(name):
+        raise PluginError(f"plugin {name!r} is named twice; name it once under plugins:")
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and name.startswith(error.name):
+            raise PluginError(f"plugin {name!r}: there is no such module; is its package installed?") from error
+        raise PluginError(f"plugin {name!r} needs the module {error.name!r}, which is not installed") from error
+    except Exception as error:
+        raise PluginError(f"plugin {name!r} cannot be imported: {type(error).__name__}: {error}") from error
+    try:
+        manager.register(module, name)
+    except pluggy.PluginValidationError as error:
+        raise PluginError(f"plugin {name!r}: {error}") from error

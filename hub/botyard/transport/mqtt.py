@@ -1,0 +1,206 @@
+"""MQTT: the hub as a client of its embedded broker or of any other."""
+
+import asyncio
+import contextlib
+import logging
+import random
+import secrets
+import ssl
+from collections.abc import Sequence
+from typing import Any, Self
+from urllib.parse import unquote, urlsplit
+
+import aiomqtt
+
+from botyard.core.actor import HUB
+from botyard.core.config import Config, is_loopback
+from botyard.core.events import TransportChanged
+from botyard.plugin.api import AuthProvider, Inbound, Inbox, PluginContext, Transport, hookimpl
+from botyard.transport.embedded import BrokerSettings, EmbeddedBroker
+from botyard_schemas import Envelope, encode, topics
+
+log = logging.getLogger(__name__)
+
+RECONNECT_MIN, RECONNECT_MAX = 0.2, 10.0
+CONNECT_WITHIN = 5.0
+SEND_WITHIN = 2.0
+# Messages that wait in the client while ingest is behind. Past that they are dropped, and the robots send them again,
+# since they were not acknowledged.
+QUEUE = 20_000
+
+
+@hookimpl
+def botyard_transports(context: PluginContext, inbox: Inbox, auth: Sequence[AuthProvider]) -> Sequence[Transport]:
+    config = context.config
+    if config.broker.url:
+        return [MqttTransport(context, inbox, Address.from_url(config.broker.url), None)]
+    token = next((found for provider in auth if (found := provider.broker_token())), None)
+    broker = EmbeddedBroker(_embedded_settings(config, token))
+    address = Address(broker.host, config.broker.port, broker.username, broker.password)
+    return [MqttTransport(context, inbox, address, broker)]
+
+
+def _embedded_settings(config: Config, token: str | None) -> BrokerSettings:
+    return BrokerSettings(
+        host=config.broker.host,
+        port=config.broker.port,
+        folder=config.data / "broker",
+        # twice our own limit, so that a message that is too large reaches the quarantine instead of vanishing
+        max_payload=max(1024 * 1024, 2 * config.ingest.max_message_bytes),
+        token=None if is_loopback(config.broker.host) else token,
+    )
+
+
+class Address:
+    """Where a broker is and how to get in."""
+
+    def __init__(
+        self, host: str, port: int, username: str | None = None, password: str | None = None, *, tls: bool = False
+    ) -> None:
+        self.host, self.port, self.username, self.password, self.tls = host, port, username, password, tls
+
+    @classmethod
+    def from_url(cls, url: str) -> "Address":
+        parts = urlsplit(url)
+        tls = parts.scheme == "mqtts"
+        return cls(
+            parts.hostname or "",
+            parts.port or (8883 if tls else 1883),
+            unquote(parts.username) if parts.username else None,
+            unquote(parts.password) if parts.password else None,
+            tls=tls,
+        )
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'mqtts' if self.tls else 'mqtt'}://{host}:{self.port}"
+
+
+class MqttTransport(Transport):
+    """One connection to a broker, kept up for as long as the `async with` lasts."""
+
+    name = "mqtt"
+
+    def __init__(self, context: PluginContext, inbox: Inbox, address: Address, broker: EmbeddedBroker | None) -> None:
+        self._context = context
+        self._inbox = inbox
+        self._address = address
+        self.broker = broker
+        # robots on an embedded broker that only this machine can reach are on this machine
+        local = broker is not None and is_loopback(context.config.broker.host)
+        self._peer = "127.0.0.1" if local else None
+        self._client: aiomqtt.Client | None = None
+        self._tasks = asyncio.TaskGroup()
+        self._task: asyncio.Task[None] | None = None
+        self._error: str | None = "not connected yet"
+        self._random = random.Random()
+        self._stack = contextlib.AsyncExitStack()
+
+    @property
+    def address(self) -> str:
+        return str(self._address)
+
+    @property
+    def connected(self) -> bool:
+        return self._client is not None
+
+    @property
+    def error(self) -> str | None:
+        return self._error
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as stack:
+            if self.broker:
+                await stack.enter_async_context(self.broker)
+                self._address.port = self.broker.port
+            await self._tasks.__aenter__()
+            stack.push_async_exit(self._end)
+            self._task = self._tasks.create_task(self._keep_connected(), name="hub.mqtt")
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc: Any) -> None:
+        await self._stack.__aexit__(*exc)
+
+    async def _end(self, *exc: Any) -> None:
+        if self._task:
+            self._task.cancel()
+        await self._tasks.__aexit__(*exc)
+
+    async def send(self, envelope: Envelope) -> bool:
+        client = self._client
+        if client is None:
+            return False
+        # an acknowledgement that is lost is repeated; a command is not
+        qos = 0 if envelope.type in ("ack", "time") else 1
+        try:
+            await client.publish(topics.down(envelope.robot, envelope.type), encode(envelope), qos, timeout=SEND_WITHIN)
+        except aiomqtt.MqttError:
+            return False  # the loss of the connection is said once, by the task that keeps it up
+        return True
+
+    async def _keep_connected(self) -> None:
+        attempt = 0
+        while True:
+            try:
+                async with self._connect() as client:
+                    attempt = 0
+                    await self._subscribe(client)
+                    self._came_up(client)
+                    await self._read(client)
+            except (aiomqtt.MqttError, OSError, TimeoutError) as error:
+                self._went_down(error)
+            finally:
+                self._client = None
+            # "full jitter": many hubs and robots must not come back in step
+            await self._context.clock.sleep(self._random.uniform(RECONNECT_MIN, min(RECONNECT_MAX, 0.4 * 2**attempt)))
+            attempt = min(attempt + 1, 10)
+
+    def _connect(self) -> aiomqtt.Client:
+        address = self._address
+        return aiomqtt.Client(
+            address.host,
+            address.port,
+            username=address.username,
+            password=address.password,
+            identifier=f"botyard-hub-{secrets.token_hex(4)}",
+            protocol=aiomqtt.ProtocolVersion.V311,
+            tls_context=ssl.create_default_context() if address.tls else None,
+            max_queued_incoming_messages=QUEUE,
+            timeout=CONNECT_WITHIN,
+            keepalive=20,
+        )
+
+    async def _subscribe(self, client: aiomqtt.Client) -> None:
+        for topic in (topics.ALL_UP, topics.ALL_PRESENCE):
+            for granted in await client.subscribe(topic, qos=1):
+                code = granted if isinstance(granted, int) else granted.value
+                if code >= 0x80:
+                    raise aiomqtt.MqttError(f"the broker refuses the subscription to {topic}")
+
+    async def _read(self, client: aiomqtt.Client) -> None:
+        clock = self._context.clock
+        async for message in client.messages:
+            payload = message.payload
+            await self._inbox.receive(
+                Inbound(
+                    message.topic.value,
+                    payload if isinstance(payload, bytes) else str(payload or "").encode(),
+                    clock.now(),
+                    self.name,
+                    self._peer,
+                )
+            )
+
+    def _came_up(self, client: aiomqtt.Client) -> None:
+        self._client, self._error = client, None
+        log.info("connected to the broker at %s", self._address)
+        self._context.bus.publish(TransportChanged(actor=HUB, transport=self.name, connected=True))
+
+    def _went_down(self, error: Exception) -> None:
+        sentence = str(error) or type(error).__name__
+        news = self._client is not None or self._error == "not connected yet"
+        self._client, self._error = None, sentence
+        if news:
+            log.warning("no connection to the broker at %s: %s; trying until it is back", self._address, sentence)
+            self._context.bus.publish(TransportChanged(actor=HUB, transport=self.name, connected=False, error=sentence))
