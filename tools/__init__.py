@@ -1,0 +1,1 @@
+"""What helps with developing Botyard and is not shipped."""
