@@ -113,6 +113,16 @@ def load_config(path: Path | None = None, *, environ: Mapping[str, str] | None =
     return msgspec.convert({**raw, "base": path.parent if path else Path()}, Config)
 
 
+def read_config(path: Path | None = None) -> Config:
+    """What the commands start from: the file that was named, else `config.yaml` in the current folder if there is one.
+
+    Raises SettingsError.
+    """
+    if path is None and Path("config.yaml").is_file():
+        path = Path("config.yaml")
+    return load_config(path)
+
+
 def _beyond_the_schema(raw: dict[str, Any], path: Path | None) -> list[str]:
     def where(*keys: str) -> str:
         return settings.locate(path, keys) if path else "settings"

@@ -48,6 +48,16 @@ class Receipt:
     problem: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """A message as it came in; `size` in bytes, `payload` is its beginning."""
+
+    received: int
+    topic: str
+    size: int
+    payload: bytes
+
+
 class Ingest:
     """Takes messages in while its `async with` lasts, and commits what it has before it ends."""
 
@@ -64,7 +74,7 @@ class Ingest:
         self._full = asyncio.Event()
         self._room = asyncio.Event()
         self.counters: Counter[str] = Counter()
-        self.recent: deque[Inbound] = deque(maxlen=RECENT)
+        self.recent: deque[Recent] = deque(maxlen=RECENT)
 
     async def __aenter__(self) -> Self:
         self._tracker = Tracker(await self._store.positions())
@@ -96,10 +106,8 @@ class Ingest:
         """Take a message in; see `Inbox`. `token` is what the sender gave to prove itself, if the transport knows."""
         await self._room.wait()
         self.counters["received"] += 1
-        kept = message
-        if len(message.payload) > RECENT_PAYLOAD:
-            kept = Inbound(message.topic, message.payload[:RECENT_PAYLOAD], message.received, message.transport)
-        self.recent.append(kept)
+        payload = message.payload
+        self.recent.append(Recent(message.received, message.topic, len(payload), payload[:RECENT_PAYLOAD]))
         try:
             raw = parse(message.payload, limit=self._config.max_message_bytes)
             robot = self._sender(message, raw)

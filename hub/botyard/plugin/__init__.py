@@ -7,7 +7,7 @@ register objects; the work happens in the objects' async methods.
 
 from botyard.core.actor import HUB, Actor, robot_actor
 from botyard.core.bus import Bus
-from botyard.core.config import Config, is_loopback
+from botyard.core.config import Config, is_loopback, read_config
 from botyard.plugin.api import (
     Access,
     Allow,
@@ -39,5 +39,6 @@ __all__ = [
     "Transport",
     "hookimpl",
     "is_loopback",
+    "read_config",
     "robot_actor",
 ]

@@ -1,7 +1,7 @@
 """What plugins implement and what they are given."""
 
 import abc
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol, Self
 
 import pluggy
@@ -79,7 +79,7 @@ class Inbound:
     payload: bytes
     received: int
     transport: str
-    peer: str | None = field(default=None)
+    peer: str | None = None
 
 
 class Inbox(Protocol):

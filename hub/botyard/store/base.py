@@ -171,6 +171,9 @@ class Store(Protocol):
     async def __aenter__(self) -> Self: ...
     async def __aexit__(self, *exc: object) -> None: ...
 
+    async def ping(self) -> None:
+        """Answer, or raise StoreError."""
+
     async def commit(self, batch: Batch) -> Committed:
         """Write the batch in one transaction and return when it is durable. Raises StoreError."""
 

@@ -1,0 +1,148 @@
+"""`botyard robots …`: the fleet of a running hub, over its API."""
+
+import asyncio
+import datetime as dt
+import json
+from typing import Annotated, Any, NoReturn
+
+import httpx
+import msgspec
+import typer
+from rich.live import Live
+from rich.table import Table
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from botyard.cli.console import complain, out
+from botyard.web.models import Changes, Robot, RobotPage, ServerFrame, Snapshot
+
+app = typer.Typer(help="The robots of a running hub.", no_args_is_help=True)
+
+UrlOption = Annotated[str, typer.Option("--url", envvar="BOTYARD_URL", help="Address of the hub.")]
+TokenOption = Annotated[
+    str | None, typer.Option("--token", envvar="BOTYARD_TOKEN", help="Access token, needed from another machine.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+DEFAULT_URL = "http://127.0.0.1:8080"
+
+COLOURS = {"online": "green", "stale": "yellow", "offline": "red", "unknown": "dim"}
+
+
+@app.command("list")
+def list_robots(url: UrlOption = DEFAULT_URL, token: TokenOption = None, as_json: JsonOption = False) -> None:
+    """List all robots."""
+    robots: list[Robot] = []
+    cursor: str | None = None
+    while True:
+        page = msgspec.json.decode(_get(url, token, "robots", {"cursor": cursor} if cursor else {}), type=RobotPage)
+        robots += page.items
+        cursor = page.next
+        if cursor is None:
+            break
+    if as_json:
+        out.print_json(msgspec.json.encode(robots).decode())
+    elif not robots:
+        out.print(
+            "No robots yet. Start one with [bold]botyard-edge run robot.yaml[/], or look at [bold]botyard demo[/]."
+        )
+    else:
+        out.print(_table(robots))
+
+
+@app.command()
+def show(robot: str, url: UrlOption = DEFAULT_URL, token: TokenOption = None) -> None:
+    """Show everything that is known of one robot, as JSON."""
+    out.print_json(_get(url, token, f"robots/{robot}").decode())
+
+
+@app.command()
+def watch(url: UrlOption = DEFAULT_URL, token: TokenOption = None) -> None:
+    """Show the robots live, until Ctrl+C."""
+    try:
+        asyncio.run(_watch(url, token))
+    except KeyboardInterrupt:
+        return
+    except InvalidStatus as error:
+        _fail(f"the hub refuses: {json.loads(error.response.body or b'{}').get('detail', error)}")
+    except (OSError, ConnectionClosed, TimeoutError) as error:
+        _fail(f"no connection to the hub at {url}: {error}")
+
+
+async def _watch(url: str, token: str | None) -> None:
+    robots: dict[str, Robot] = {}
+    decoder = msgspec.json.Decoder(ServerFrame)
+    address = url.rstrip("/").replace("http", "ws", 1) + "/api/v1/ws"
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with connect(address, additional_headers=headers, max_size=None) as socket:
+        with Live(_table([]), console=out, auto_refresh=False) as screen:
+            async for text in socket:
+                frame = decoder.decode(text)
+                match frame:
+                    case Snapshot():
+                        robots = {robot.id: robot for robot in frame.robots}
+                    case Changes():
+                        robots.update({robot.id: robot for robot in frame.robots})
+                        for gone in frame.removed:
+                            robots.pop(gone, None)
+                screen.update(_table([robots[robot] for robot in sorted(robots)]), refresh=True)
+
+
+def _table(robots: list[Robot]) -> Table:
+    table = Table(box=None, header_style="bold")
+    for column in ("Robot", "Name", "Type", "Group", "Presence", "Status", "Mode", "Battery", "Position", "Last seen"):
+        table.add_column(column)
+    for robot in robots:
+        state = robot.status.state
+        presence = robot.status.presence.status
+        pending = robot.status.registration == "pending"
+        table.add_row(
+            robot.id,
+            robot.spec.name,
+            robot.spec.type,
+            robot.spec.group or "",
+            f"[{COLOURS[presence]}]{presence}[/]",
+            "[yellow]pending[/]" if pending else robot.status.logical,
+            state.mode if state else "",
+            f"{state.battery.level:.0%}" if state and state.battery else "",
+            _position(robot),
+            _ago(robot.status.last_seen),
+        )
+    return table
+
+
+def _position(robot: Robot) -> str:
+    state = robot.status.state
+    if state and state.pose:
+        return f"{state.pose.frame} {state.pose.x:.1f}, {state.pose.y:.1f}"
+    if state and state.geo:
+        return f"{state.geo.lat:.5f}, {state.geo.lon:.5f}"
+    return ""
+
+
+def _ago(ts: int | None) -> str:
+    if ts is None:
+        return "never"
+    seconds = max(0, int(dt.datetime.now(dt.UTC).timestamp() - ts / 1e6))
+    if seconds < 120:
+        return f"{seconds} s ago"
+    return f"{seconds // 60} min ago" if seconds < 7200 else f"{seconds // 3600} h ago"
+
+
+def _get(url: str, token: str | None, path: str, query: dict[str, Any] | None = None) -> bytes:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    try:
+        answer = httpx.get(f"{url.rstrip('/')}/api/v1/{path}", params=query, headers=headers, timeout=10)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        _fail(f"no answer from the hub at {url}: {error}; is it running? Start it with `botyard hub`")
+    if answer.is_error:
+        try:
+            detail = answer.json()["detail"]
+        except (ValueError, KeyError):
+            detail = f"HTTP status {answer.status_code}"
+        _fail(f"the hub refuses: {detail}")
+    return answer.content
+
+
+def _fail(sentence: str) -> NoReturn:
+    complain(sentence)
+    raise typer.Exit(1)

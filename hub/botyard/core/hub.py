@@ -1,0 +1,103 @@
+"""The hub: starts its parts in order, and stops them in the opposite order."""
+
+import contextlib
+import logging
+from typing import Any, Self
+
+import pluggy
+
+from botyard.core.actor import HUB
+from botyard.core.bus import Bus
+from botyard.core.config import Config
+from botyard.core.events import EventNoted, TransportChanged
+from botyard.fleet.fleet import Fleet
+from botyard.fleet.sites import Site, load_sites
+from botyard.ingest.ingest import Ingest
+from botyard.plugin.api import AuthProvider, PluginContext, Transport
+from botyard.plugin.manager import build_plugin_manager
+from botyard.store.base import EventRow, Store
+from botyard.store.factory import open_store
+from botyard_schemas import __version__
+from botyard_schemas.clock import Clock, SystemClock
+from botyard_schemas.messages import Severity
+
+log = logging.getLogger(__name__)
+
+
+class Hub:
+    """Everything that runs in one hub process, for as long as its `async with` lasts.
+
+    Entering raises SettingsError, PluginError, StoreError, BrokerError or OSError with a sentence that says what is
+    wrong; then nothing is left running.
+    """
+
+    def __init__(
+        self, config: Config, *, clock: Clock | None = None, plugins: pluggy.PluginManager | None = None
+    ) -> None:
+        self.config = config
+        self.clock = clock or SystemClock()
+        self.bus = Bus()
+        self.started = 0
+        self.sites: list[Site] = []
+        self.transports: list[Transport] = []
+        self.auth: list[AuthProvider] = []
+        self.ingest: Ingest | None = None
+        self.web_url: str | None = None
+        self.store: Store
+        self.fleet: Fleet
+        self._plugins = plugins
+        self._stack = contextlib.AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as stack:
+            await self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc: Any) -> None:
+        await self._stack.__aexit__(*exc)
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> None:
+        config = self.config
+        self.started = self.clock.now()
+        self.sites = load_sites([config.base / site for site in config.fleet.sites])
+        config.data.mkdir(parents=True, exist_ok=True)
+        plugins = self._plugins or build_plugin_manager(config.plugins)
+        context = PluginContext(config, self.bus, self.clock)
+        self.auth = [found for found in plugins.hook.botyard_auth(context=context) if found is not None]
+        self.store = await stack.enter_async_context(
+            open_store(config.store_url, quarantine_limit=config.store.quarantine_limit)
+        )
+        self.fleet = await stack.enter_async_context(Fleet(config.fleet, self.store, self.bus, self.clock, self.auth))
+        if "ingest" in config.roles:
+            await self._start_ingest(stack, plugins, context)
+        if "web" in config.roles:
+            from botyard.web.server import WebServer  # a hub without the role needs no web framework
+
+            server = await stack.enter_async_context(WebServer(self))
+            self.web_url = server.url
+            log.info("dashboard and API at %s", server.url)
+
+    async def _start_ingest(
+        self, stack: contextlib.AsyncExitStack, plugins: pluggy.PluginManager, context: PluginContext
+    ) -> None:
+        ingest = Ingest(self.config.ingest, self.store, self.fleet, self.bus, self.clock)
+        self.ingest = await stack.enter_async_context(ingest)
+        self._note("hub.started", "info", f"version {__version__}")
+        stack.callback(self._note, "hub.stopped", "info", "on request")
+        stack.callback(self.bus.subscribe(TransportChanged, self._transport_changed))
+        found = plugins.hook.botyard_transports(context=context, inbox=ingest, auth=self.auth)
+        self.transports = [transport for several in found for transport in several or ()]
+        ingest.attach(self.transports)
+        for transport in self.transports:
+            await stack.enter_async_context(transport)
+
+    def _transport_changed(self, change: TransportChanged) -> None:
+        if change.connected:
+            self._note("broker.connected", "info", f"{change.transport} is connected")
+        else:
+            self._note("broker.lost", "warning", f"{change.transport} is not connected: {change.error}")
+
+    def _note(self, name: str, severity: Severity, message: str) -> None:
+        row = EventRow(ts=self.clock.now(), robot=None, actor=str(HUB), name=name, severity=severity, message=message)
+        self.bus.publish(EventNoted(actor=HUB, event=row))

@@ -1,0 +1,217 @@
+"""What robots measured: history, latest values, aggregates, and telemetry over plain HTTP."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+from quart import Blueprint, Response, request
+from quart_schema import document_querystring, document_request, document_response, tag
+
+from botyard.ingest.ingest import Receipt
+from botyard.plugin.api import Inbound
+from botyard.web.context import the_hub, the_numbering
+from botyard.web.models import (
+    Aggregate,
+    Bucket,
+    LatestReading,
+    LatestReadings,
+    Problem,
+    Reading,
+    ReadingPage,
+    TelemetryResult,
+)
+from botyard.web.problems import ApiError, bad
+from botyard.web.reply import limit_of, read_query, reply, time_of
+from botyard.web.robots import record_of
+from botyard.web.security import token_of_request
+from botyard_schemas import topics
+
+blueprint = Blueprint("readings", __name__, url_prefix="/api/v1")
+TAGS = ["Readings"]
+HOUR = 3_600_000_000
+MAX_BUCKETS = 10_000
+DEFAULT_BUCKETS = 300
+COMMITTED_WITHIN = 30.0
+
+
+class ReadingQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which samples. `robot` and `channel` can be repeated; `from` <= time < `to`, each in microseconds since 1970 or
+    as RFC 3339."""
+
+    robot: list[str] = []
+    channel: list[str] = []
+    from_: str | None = msgspec.field(default=None, name="from")
+    to: str | None = None
+    limit: int = 1000
+    cursor: str | None = None
+
+
+class LatestQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose latest samples; `channel` can be repeated, and means all of them when absent."""
+
+    robot: str
+    channel: list[str] = []
+
+
+class AggregateQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which samples, in buckets of how many seconds. By default the last hour in 300 buckets."""
+
+    robot: str
+    channel: str
+    from_: str | None = msgspec.field(default=None, name="from")
+    to: str | None = None
+    bucket: float | None = None
+
+
+@blueprint.get("/readings")
+@tag(TAGS)
+@document_querystring(ReadingQuery)
+@document_response(ReadingPage)
+@document_response(Problem, 400)
+async def list_readings() -> Response:
+    """Samples in the order of time, as they were committed."""
+    query = read_query(ReadingQuery)
+    page = await the_hub().store.samples(
+        robots=query.robot or None,
+        channels=query.channel or None,
+        start=time_of(query.from_, "from"),
+        end=time_of(query.to, "to"),
+        limit=limit_of(query.limit),
+        cursor=query.cursor,
+    )
+    items = [Reading(robot=row.robot, channel=row.channel, ts=row.ts, value=row.value) for row in page.items]
+    return reply(ReadingPage(items=items, next=page.next))
+
+
+@blueprint.get("/readings/latest")
+@tag(TAGS)
+@document_querystring(LatestQuery)
+@document_response(LatestReadings)
+@document_response(Problem, 400)
+@document_response(Problem, 404)
+async def latest_readings() -> Response:
+    """The latest sample of each channel of a robot."""
+    query = read_query(LatestQuery)
+    record_of(query.robot)
+    store = the_hub().store
+    known = {row.channel: row for row in await store.channels(query.robot)}
+    rows = await store.latest(query.robot, query.channel or None)
+    items = [
+        LatestReading(
+            robot=row.robot,
+            channel=row.channel,
+            type=known[row.channel].type,
+            unit=known[row.channel].unit,
+            ts=row.ts,
+            value=row.value,
+        )
+        for row in rows
+        if row.channel in known
+    ]
+    return reply(LatestReadings(items=items))
+
+
+@blueprint.get("/readings/aggregate")
+@tag(TAGS)
+@document_querystring(AggregateQuery)
+@document_response(Aggregate)
+@document_response(Problem, 400)
+@document_response(Problem, 404)
+async def aggregate_readings() -> Response:
+    """Minimum, maximum, mean and count of a numeric channel, by buckets of time."""
+    query = read_query(AggregateQuery)
+    record_of(query.robot)
+    hub = the_hub()
+    channel = next((row for row in await hub.store.channels(query.robot) if row.channel == query.channel), None)
+    if channel is None:
+        raise ApiError(404, f"robot {query.robot!r} has no channel {query.channel!r}", "channel")
+    if channel.type not in ("number", "integer", "boolean"):
+        bad("channel", f"{query.channel!r} is of type {channel.type}, aggregates need number, integer or boolean")
+    end = time_of(query.to, "to") or hub.clock.now()
+    begin = time_of(query.from_, "from")
+    start = end - HOUR if begin is None else begin
+    if start >= end:
+        bad("from", f"{start} is not before to, {end}")
+    wanted = (end - start) / 1e6 / DEFAULT_BUCKETS if query.bucket is None else query.bucket
+    if not 0.001 <= wanted <= 366 * 86400:
+        bad("bucket", f"{wanted:g} s is not between 0.001 s and a year")
+    bucket = round(wanted * 1e6)
+    if (end - start) / bucket > MAX_BUCKETS:
+        bad("bucket", f"{wanted:g} s makes more than {MAX_BUCKETS} buckets between from and to")
+    rows = await hub.store.aggregate(query.robot, query.channel, start=start, end=end, bucket=bucket)
+    return reply(
+        Aggregate(
+            robot=query.robot,
+            channel=query.channel,
+            unit=channel.unit,
+            bucket=bucket / 1e6,
+            items=[Bucket(ts=row.ts, count=row.count, min=row.min, max=row.max, mean=row.mean) for row in rows],
+        )
+    )
+
+
+class TelemetryBody(msgspec.Struct, frozen=True, kw_only=True):
+    """One envelope of the wire contract (an array of them is taken, too). Without `epoch` and `seq` the hub numbers the
+    message itself, and cannot tell when it is sent twice; without `ts` it is stamped on arrival."""
+
+    v: int
+    robot: str
+    body: dict[str, Any]
+    type: str = "telemetry"
+    ts: int | None = None
+    epoch: str | None = None
+    seq: int | None = None
+
+
+@blueprint.post("/telemetry")
+@tag(TAGS)
+@document_request(TelemetryBody)
+@document_response(TelemetryResult)
+@document_response(TelemetryResult, 422)
+@document_response(Problem, 503)
+async def post_telemetry() -> Response:
+    """Take messages in over plain HTTP, for robots that speak neither MQTT nor WebSocket. Answers when they are
+    committed; 422 when one of them was refused, with the reasons."""
+    ingest = the_hub().ingest
+    if ingest is None:
+        raise ApiError(503, "this process does not take messages in (roles)")
+    token = token_of_request()
+    receipts = [await ingest.receive(message, token) for message in _inbound(await request.get_data())]
+    waiting = {receipt.done for receipt in receipts if receipt.done}
+    if waiting:
+        _, late = await asyncio.wait(waiting, timeout=COMMITTED_WITHIN)
+        if late:
+            raise ApiError(503, "not committed yet; send the messages again with the same epoch and seq")
+    return _result(receipts)
+
+
+def _inbound(payload: bytes | str) -> list[Inbound]:
+    hub = the_hub()
+    now = hub.clock.now()
+    try:
+        decoded = msgspec.json.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raw_bytes = payload.encode() if isinstance(payload, str) else payload
+        return [Inbound("", raw_bytes, now, "http", request.remote_addr)]  # ingest says what is wrong with it
+    inbound = []
+    for raw in decoded if isinstance(decoded, list) else [decoded]:
+        topic = ""
+        if isinstance(raw, dict) and isinstance(robot := raw.get("robot"), str) and topics.ROBOT_ID.fullmatch(robot):
+            raw.setdefault("type", "telemetry")
+            raw.setdefault("ts", now)
+            if "epoch" not in raw and "seq" not in raw:
+                raw["epoch"], raw["seq"] = the_numbering().next(robot)
+            topic = topics.up(robot, str(raw["type"]))
+        inbound.append(Inbound(topic, msgspec.json.encode(raw), now, "http", request.remote_addr))
+    return inbound
+
+
+def _result(receipts: list[Receipt]) -> Response:
+    outcomes = [receipt.outcome for receipt in receipts]
+    result = TelemetryResult(
+        committed=outcomes.count("committed"),
+        duplicates=outcomes.count("duplicate"),
+        quarantined=outcomes.count("quarantined"),
+        problems=[receipt.problem for receipt in receipts if receipt.problem][:100],
+    )
+    return reply(result, 422 if result.quarantined else 200)

@@ -1,0 +1,133 @@
+"""Who may make a request. Every request and every WebSocket passes the auth providers; the API needs their consent.
+
+A hub that lets its own machine in without a password must not be usable by foreign web pages through a visitor's
+browser. So the name in `Host` has to be one of ours (against DNS rebinding), and what changes something or opens a
+WebSocket has to come from a page of ours (`Origin`).
+"""
+
+import ipaddress
+import socket
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import msgspec
+from quart import Blueprint, Quart, Response, g, request, websocket
+from quart.wrappers.base import BaseRequestWebsocket
+from quart_schema import document_request, document_response, tag
+
+from botyard.fleet.fleet import authenticate
+from botyard.plugin.api import Allow, Connection, Deny
+from botyard.web.context import the_hub
+from botyard.web.models import Problem
+from botyard.web.problems import problem
+from botyard.web.reply import read_body
+
+if TYPE_CHECKING:
+    from botyard.core.hub import Hub
+
+COOKIE = "botyard_token"
+SESSION = "/api/v1/session"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+CSP = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+)
+
+blueprint = Blueprint("session", __name__)
+
+
+class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What somebody shows to be let in."""
+
+    token: str
+
+
+def register(app: Quart, hub: "Hub") -> None:
+    """Ask about every request and WebSocket before it is served."""
+    names = {"localhost", socket.gethostname().lower(), *(name.lower() for name in hub.config.web.allowed_hosts)}
+
+    @app.before_request
+    async def _request() -> Response | None:
+        return await _gate(request, names, unsafe=request.method not in SAFE_METHODS)
+
+    @app.before_websocket
+    async def _websocket() -> Response | None:
+        return await _gate(websocket, names, unsafe=True)
+
+    @app.after_request
+    async def _headers(response: Response) -> Response:
+        response.headers.setdefault("Content-Security-Policy", CSP)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "same-origin"
+        if request.path.startswith("/api/"):
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+
+async def _gate(incoming: BaseRequestWebsocket, names: set[str], *, unsafe: bool) -> Response | None:
+    if not _host_is_ours(incoming.host, names):
+        return problem(
+            421, f"this hub is not called {incoming.host!r}; add the name to web.allowed_hosts", instance=incoming.path
+        )
+    origin = incoming.headers.get("Origin")
+    if unsafe and origin and urlsplit(origin).netloc.lower() != incoming.host.lower():
+        return problem(403, f"pages of {origin} may not use this hub", instance=incoming.path)
+    access = await authenticate(the_hub().auth, _connection(incoming, _token_of(incoming)))
+    if isinstance(access, Allow):
+        g.actor = access.actor
+        return None
+    if incoming.path.startswith("/api/") and incoming.path != SESSION:
+        response = problem(401, access.reason, instance=incoming.path)
+        response.headers["WWW-Authenticate"] = "Bearer"
+        return response
+    return None  # the pages themselves hold no secret, and one of them asks for the token
+
+
+def token_of_request() -> str | None:
+    """The token that came with the current request."""
+    return _token_of(request)
+
+
+def _token_of(incoming: BaseRequestWebsocket) -> str | None:
+    scheme, _, value = incoming.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and value:
+        return value.strip()
+    return incoming.cookies.get(COOKIE)
+
+
+def _connection(incoming: BaseRequestWebsocket, token: str | None) -> Connection:
+    return Connection(
+        "request",
+        "http",
+        incoming.remote_addr,
+        forwarded="Forwarded" in incoming.headers or "X-Forwarded-For" in incoming.headers,
+        token=token,
+        method=incoming.method,
+        path=incoming.path,
+    )
+
+
+def _host_is_ours(host: str, names: set[str]) -> bool:
+    name = urlsplit(f"//{host}").hostname or ""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name.rstrip(".") in names
+    return True
+
+
+@blueprint.post(SESSION)
+@tag(["Hub"])
+@document_request(Credentials)
+@document_response(Problem, 401)
+async def session() -> Response:
+    """Show the access token once; a cookie then lets the browser in."""
+    credentials = await read_body(Credentials)
+    access = await authenticate(the_hub().auth, _connection(request, credentials.token))
+    if isinstance(access, Deny):
+        return problem(401, access.reason, "token", instance=request.path)
+    response = Response(b"", 204)
+    response.set_cookie(
+        COOKIE, credentials.token, max_age=365 * 86400, httponly=True, samesite="Strict", secure=request.is_secure
+    )
+    return response

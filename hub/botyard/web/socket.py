@@ -1,0 +1,61 @@
+"""The WebSocket /api/v1/ws: a snapshot, then changes; see `feed`."""
+
+import asyncio
+import contextlib
+
+import msgspec
+from quart import Blueprint, websocket
+
+from botyard.web.context import the_feed
+from botyard.web.feed import MAX_WATCHED, Client, Feed
+from botyard.web.models import ClientFrame, Fault, Ping, Watch
+
+blueprint = Blueprint("socket", __name__)
+
+# A screen needs ten pictures a second, not a thousand.
+PAUSE = 0.1
+
+_decoder = msgspec.json.Decoder(ClientFrame)
+
+
+@blueprint.websocket("/api/v1/ws")
+async def live() -> None:
+    """Serve one client until it leaves."""
+    feed = the_feed()
+    client = Client()
+    await websocket.accept()
+    feed.join(client)
+    try:
+        await websocket.send(feed.first_frame(websocket.args.get("since")).decode())
+        with contextlib.suppress(asyncio.CancelledError):
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(_send_changes(feed, client), name="hub.ws.send")
+                tasks.create_task(_read_wishes(feed, client), name="hub.ws.read")
+    finally:
+        feed.leave(client)
+
+
+async def _send_changes(feed: Feed, client: Client) -> None:
+    while True:
+        await client.dirty.wait()
+        for frame in feed.frames(client):
+            await websocket.send(frame.decode())
+        await asyncio.sleep(PAUSE)
+
+
+async def _read_wishes(feed: Feed, client: Client) -> None:
+    while True:
+        text = await websocket.receive()
+        try:
+            wish = _decoder.decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            await websocket.send(msgspec.json.encode(Fault(detail=f"not understood: {error}")).decode())
+            continue
+        match wish:
+            case Ping():
+                await websocket.send(feed.alive_frame().decode())
+            case Watch(robots=robots) if len(robots) > MAX_WATCHED:
+                fault = Fault(detail=f"robots: {len(robots)} robots, at most {MAX_WATCHED} can be watched")
+                await websocket.send(msgspec.json.encode(fault).decode())
+            case Watch(robots=robots):
+                client.watch(robots)

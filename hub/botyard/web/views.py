@@ -1,0 +1,64 @@
+"""From what the hub knows to what the API says."""
+
+from typing import TYPE_CHECKING
+
+from botyard.fleet.fleet import RobotRecord
+from botyard.store.base import StoredEvent
+from botyard.web.models import BrokerView, EventView, HubView, PresenceView, Robot, RobotSpec, RobotStatus
+from botyard_schemas import __version__
+
+if TYPE_CHECKING:
+    from botyard.core.hub import Hub
+
+
+def robot_view(record: RobotRecord) -> Robot:
+    """One robot."""
+    row, presence = record.row, record.presence
+    return Robot(
+        id=row.id,
+        created=row.created,
+        spec=RobotSpec(name=row.name, type=row.type, group=row.group, tags=list(row.tags), notes=row.notes),
+        status=RobotStatus(
+            registration="accepted" if row.accepted else "pending",
+            logical=record.logical,
+            presence=PresenceView(status=presence.status, since=presence.since, reason=presence.reason),
+            last_seen=record.last_seen,
+            state=record.state,
+            state_ts=record.state_ts,
+        ),
+    )
+
+
+def event_view(event: StoredEvent) -> EventView:
+    """One event."""
+    return EventView(
+        id=event.id,
+        ts=event.ts,
+        robot=event.robot,
+        actor=event.actor,
+        name=event.name,
+        severity=event.severity,
+        message=event.message,
+        data=event.data,
+        cause=event.cause,
+    )
+
+
+def hub_view(hub: "Hub") -> HubView:
+    """The hub itself."""
+    transport = hub.transports[0] if hub.transports else None
+    return HubView(
+        version=__version__,
+        started=hub.started,
+        now=hub.clock.now(),
+        roles=list(hub.config.roles),
+        auto_accept=hub.config.fleet.auto_accept,
+        broker=BrokerView(
+            connected=bool(transport and transport.connected),
+            address=transport.address if transport else "",
+            embedded=hub.config.broker.url is None,
+            error=transport.error if transport else "this process does not take messages in",
+        ),
+        robots=len(hub.fleet),
+        counters=dict(hub.ingest.counters) if hub.ingest else {},
+    )

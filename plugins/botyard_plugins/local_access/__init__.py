@@ -1,0 +1,1 @@
+"""Who may come in, by default: this machine, and whoever knows the hub's token."""

@@ -1,0 +1,90 @@
+"""The default access rule: loopback comes in freely, others show the token that the hub made at its first start."""
+
+import hmac
+import logging
+import os
+import secrets
+from pathlib import Path
+
+import typer
+
+from botyard.plugin import (
+    Access,
+    Actor,
+    Allow,
+    AuthProvider,
+    Connection,
+    Deny,
+    PluginContext,
+    hookimpl,
+    is_loopback,
+    read_config,
+    robot_actor,
+)
+
+log = logging.getLogger(__name__)
+
+TOKEN_FILE = "token"  # noqa: S105 - a file's name
+
+
+@hookimpl
+def botyard_auth(context: PluginContext) -> AuthProvider:
+    token, new = obtain_token(context.config.data)
+    reachable = [
+        name
+        for name, host in (("the dashboard", context.config.web.host), ("the broker", context.config.broker.host))
+        if not is_loopback(host)
+    ]
+    if new:
+        log.warning("access token for other machines (kept in %s): %s", context.config.data / TOKEN_FILE, token)
+    elif reachable:
+        log.info("other machines reach %s with the access token; `botyard token` shows it", " and ".join(reachable))
+    return LocalAccess(token)
+
+
+@hookimpl
+def botyard_commands(app: typer.Typer) -> None:
+    @app.command()
+    def token(
+        config: Path | None = typer.Option(None, "--config", "-c", help="The hub's config.yaml."),  # noqa: B008
+    ) -> None:
+        """Show the access token that other machines need."""
+        typer.echo(obtain_token(read_config(config).data)[0])
+
+
+def obtain_token(folder: Path) -> tuple[str, bool]:
+    """The token in the data folder, and whether it was made just now."""
+    file = folder / TOKEN_FILE
+    try:
+        if kept := file.read_text(encoding="ascii").strip():
+            return kept, False
+    except FileNotFoundError:
+        folder.mkdir(parents=True, exist_ok=True)
+    made = secrets.token_urlsafe(24)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "w", encoding="ascii") as stream:  # noqa: PTH123 - a descriptor with its mode set
+        stream.write(made + "\n")
+    return made, True
+
+
+class LocalAccess(AuthProvider):
+    """Lets in this machine and whoever shows the token."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def broker_token(self) -> str | None:
+        return self._token
+
+    async def authenticate(self, connection: Connection) -> Access | None:
+        user = connection.kind == "request"
+        if connection.token is not None:
+            if hmac.compare_digest(connection.token.encode(), self._token.encode()):
+                return Allow(Actor("user", "token") if user else robot_actor(connection.robot or ""))
+            return Deny("the access token is wrong; `botyard token` shows it on the hub's machine")
+        if connection.kind == "robot" and connection.peer is None:
+            # a broker that is not ours alone has checked the robot's credentials before it passed the message on
+            return Allow(robot_actor(connection.robot or ""))
+        if connection.peer is not None and is_loopback(connection.peer) and not connection.forwarded:
+            return Allow(Actor("user", "loopback") if user else robot_actor(connection.robot or ""))
+        return Deny("an access token is needed from another machine; `botyard token` shows it on the hub's machine")
