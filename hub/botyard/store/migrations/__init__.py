@@ -1,0 +1,1 @@
+"""Made with Tortoise (`make migrations` in CONTRIBUTING says how); never edited once released."""

@@ -1,0 +1,214 @@
+"""The store in SQLite: one file, a process that writes it, a process that reads samples, Tortoise for the rest."""
+
+import contextlib
+import secrets
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from botyard.store import relations
+from botyard.store.base import (
+    Batch,
+    BucketRow,
+    ChannelRow,
+    Column,
+    Committed,
+    EventRow,
+    Page,
+    Position,
+    RobotRow,
+    Sample,
+    StateRow,
+    StoredEvent,
+    StoredQuarantine,
+    StoreError,
+)
+from botyard.store.cursors import HIGHEST, LOWEST, clamp, decode, encode
+from botyard.store.helper import Helper
+from botyard.store.schema import Database
+from botyard_schemas.clock import Clock, SystemClock
+
+_pack = msgspec.msgpack.Encoder().encode
+_json = msgspec.json.Encoder().encode
+_ids = msgspec.msgpack.Decoder(list[int])
+_more = msgspec.msgpack.Decoder(bool)
+_page = msgspec.json.Decoder(tuple[list[Sample], tuple[int, int] | None])
+_samples = msgspec.json.Decoder(list[Sample])
+_buckets = msgspec.json.Decoder(list[BucketRow])
+
+
+class SqliteStore:
+    """`Store` in the SQLite database `path`, which is made when it is not there.
+
+    `quarantine_limit` is how many refused messages are kept of each robot. `max_size` in bytes, when given, is how far
+    the database may grow; a batch beyond it raises StoreError, as on a full disk. One hub at a time: a second one that
+    opens the same file gets StoreError.
+    """
+
+    def __init__(
+        self, path: Path, *, quarantine_limit: int = 1000, max_size: int | None = None, clock: Clock | None = None
+    ) -> None:
+        self._path = path
+        options = {"session": secrets.token_hex(8), "quarantine_limit": quarantine_limit, "max_size": max_size}
+        clock = clock or SystemClock()
+        self._writer = Helper(
+            "SQLite writer", "botyard.store.sqlite_writer", [str(path), _json(options).decode()], clock
+        )
+        self._reader = Helper("SQLite reader", "botyard.store.sqlite_reader", [str(path)], clock)
+        self._open = contextlib.AsyncExitStack()
+        self._db = Database(path)
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StoreError(f"{self._path}: its folder cannot be made: {error.strerror}") from error
+            await stack.enter_async_context(self._writer)  # first: it holds the lock that keeps a second hub away
+            await stack.enter_async_context(self._db)
+            await stack.enter_async_context(self._reader)
+            self._open = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._open.aclose()
+
+    async def ping(self) -> None:
+        """As `Store.ping`."""
+        await self._writer.call("ping", b"")
+        await self._reader.call("ping", b"")
+
+    async def commit(self, batch: Batch) -> Committed:
+        """As `Store.commit`."""
+        return Committed(_ids.decode(await self._writer.call("commit", _packed(batch))))
+
+    async def positions(self) -> list[Position]:
+        """As `Store.positions`."""
+        return await self._db.run(relations.positions())
+
+    async def states(self) -> list[StateRow]:
+        """As `Store.states`."""
+        return await self._db.run(relations.states())
+
+    async def channels(self, robot: str) -> list[ChannelRow]:
+        """As `Store.channels`, by name."""
+        return await self._db.run(relations.channels(robot))
+
+    async def samples(
+        self,
+        *,
+        robots: list[str] | None = None,
+        channels: list[str] | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        limit: int = 1000,
+        cursor: str | None = None,
+    ) -> Page[Sample]:
+        """As `Store.samples`."""
+        after = (clamp(start, LOWEST), -1)
+        if cursor is not None:
+            ts, key = decode(cursor, "samples", 2)
+            after = max(after, (ts, key))
+        query = {"robots": robots, "channels": channels, "end": clamp(end, HIGHEST), "limit": positive("limit", limit)}
+        answer = await self._reader.call("samples", _pack({**query, "ts": after[0], "id": after[1]}))
+        found, last = _page.decode(answer)
+        return Page(found, None if last is None else encode("samples", *last))
+
+    async def latest(self, robot: str, channels: list[str] | None = None) -> list[Sample]:
+        """As `Store.latest`, by channel."""
+        return _samples.decode(await self._reader.call("latest", _pack({"robot": robot, "channels": channels})))
+
+    async def aggregate(self, robot: str, channel: str, *, start: int, end: int, bucket: int) -> list[BucketRow]:
+        """As `Store.aggregate`."""
+        query = {
+            "robot": robot,
+            "channel": channel,
+            "start": clamp(start, LOWEST),
+            "end": clamp(end, HIGHEST),
+            "bucket": positive("bucket", bucket),
+        }
+        return _buckets.decode(await self._reader.call("aggregate", _pack(query)))
+
+    async def events(
+        self,
+        *,
+        robot: str | None = None,
+        severities: list[str] | None = None,
+        name: str | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page[StoredEvent]:
+        """As `Store.events`."""
+        wanted = relations.EventFilter(robot, severities, name, clamp(start, LOWEST), clamp(end, HIGHEST))
+        return await self._db.run(relations.events(wanted, positive("limit", limit), cursor))
+
+    async def quarantined(
+        self, *, robot: str | None = None, reason: str | None = None, limit: int = 100, cursor: str | None = None
+    ) -> Page[StoredQuarantine]:
+        """As `Store.quarantined`."""
+        return await self._db.run(relations.quarantined(robot, reason, positive("limit", limit), cursor))
+
+    async def robots(self) -> list[RobotRow]:
+        """As `Store.robots`, by id."""
+        return await self._db.run(relations.robots())
+
+    async def add_robot(self, robot: RobotRow) -> None:
+        """As `Store.add_robot`."""
+        await self._writer.call("add_robot", _robot(robot))
+
+    async def change_robot(self, robot: RobotRow) -> None:
+        """As `Store.change_robot`."""
+        await self._writer.call("change_robot", _robot(robot))
+
+    async def remove_robot(self, robot_id: str) -> None:
+        """As `Store.remove_robot`. Slice by slice, with room for commits in between; the robot itself goes last."""
+        while _more.decode(await self._writer.call("purge", _pack(robot_id))):
+            pass
+
+
+def positive(name: str, value: int) -> int:
+    """The value itself. Raises ValueError when it is no positive 64-bit number."""
+    if not 0 < value <= HIGHEST:
+        raise ValueError(f"{name}: {value} is not a positive number")
+    return value
+
+
+def _packed(batch: Batch) -> bytes:
+    """The batch as the writer takes it: rows by position, JSON as text. Raises StoreError."""
+    astuple = msgspec.structs.astuple
+    try:
+        rows: dict[str, Any] = {
+            "columns": [astuple(column) for column in batch.columns],
+            "reports": [astuple(report) for report in batch.reports],
+            "states": [astuple(state) for state in batch.states],
+            "quarantine": [astuple(refused) for refused in batch.quarantine],
+            "positions": [(p.robot, p.epoch, p.seq, _json(p.beyond).decode()) for p in batch.positions],
+            "events": [_event(event) for event in batch.events],
+        }
+        try:
+            return _pack(rows)
+        except OverflowError:
+            rows["columns"] = [_with_huge_integers(column) for column in batch.columns]
+            return _pack(rows)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise StoreError(f"the batch holds a value that is no JSON: {error}") from error
+
+
+def _event(event: EventRow) -> tuple[Any, ...]:
+    *before, data, cause, epoch, seq = msgspec.structs.astuple(event)
+    return (*before, _json(data).decode(), cause, epoch, seq)
+
+
+def _with_huge_integers(column: Column) -> tuple[Any, ...]:
+    """Msgpack ends at 64 bits and JSON does not, so these values travel as JSON."""
+    return (*msgspec.structs.astuple(column)[:5], _json(column.values))
+
+
+def _robot(robot: RobotRow) -> bytes:
+    try:
+        return _pack({**msgspec.structs.asdict(robot), "tags": _json(robot.tags).decode()})
+    except (ValueError, OverflowError) as error:
+        raise StoreError(f"robot {robot.id!r} cannot be stored: {error}") from error

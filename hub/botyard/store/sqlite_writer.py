@@ -1,0 +1,232 @@
+"""The process that writes to SQLite, and the only one that does: `python -m botyard.store.sqlite_writer <database>`.
+
+It is a process because SQLite in a thread beside a busy event loop starves on the interpreter lock. One request is one
+transaction, durable before it is answered. It ends when its stdin closes, so a killed hub leaves none behind.
+"""
+
+import fcntl
+import sqlite3
+import time
+from collections.abc import Callable, Iterable
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, TextIO
+
+import msgspec
+
+from botyard.store import frames
+from botyard.store.frames import Answer, Mark, Request
+from botyard.store.samples import Cells, cells
+from botyard.store.sqlite_process import REFUSALS, Refused, arguments, connect, sentence, serve
+
+LOCK_WAIT = 5.0  # seconds that a new hub waits for the last one's writer to finish what it was given
+SLICE = 5000  # rows that one step of `purge` deletes, so that commits never wait long
+WIDE = 50  # samples per INSERT: less work in Python for each
+
+_SAMPLE = "INSERT INTO sample (series_id, ts, kind, num, doc) VALUES "
+INSERT_ONE = _SAMPLE + "(?, ?, ?, ?, ?)"
+INSERT_WIDE = _SAMPLE + ", ".join(["(?, ?, ?, ?, ?)"] * WIDE)
+INSERT_EVENT = """INSERT INTO event (ts, robot, actor, name, severity, message, data, cause, epoch, seq)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+INSERT_REPORT = (
+    "INSERT INTO report (ts, robot, command, status, body, epoch, seq) VALUES (?, ?, ?, ?, CAST(? AS TEXT), ?, ?)"
+)
+UPSERT_STATE = """INSERT INTO robot_state (robot, ts, body) VALUES (?, ?, CAST(? AS TEXT))
+    ON CONFLICT (robot) DO UPDATE SET ts = excluded.ts, body = excluded.body WHERE excluded.ts >= robot_state.ts"""
+INSERT_QUARANTINE = """INSERT INTO quarantine (received, robot, topic, reason, detail, size, payload)
+    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+TRIM_QUARANTINE = """DELETE FROM quarantine WHERE robot IS ?1 AND id <=
+    (SELECT id FROM quarantine WHERE robot IS ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)"""
+UPSERT_POSITION = """INSERT INTO position (robot, epoch, seq, beyond) VALUES (?, ?, ?, ?)
+    ON CONFLICT (robot, epoch) DO UPDATE SET seq = excluded.seq, beyond = excluded.beyond"""
+UPSERT_MARK = """INSERT INTO mark (id, session, n, answer) VALUES (1, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET session = excluded.session, n = excluded.n, answer = excluded.answer"""
+UPSERT_SERIES = """INSERT INTO series (robot, channel, type, unit) VALUES (?, ?, ?, ?)
+    ON CONFLICT (robot, channel) DO UPDATE SET type = excluded.type, unit = excluded.unit RETURNING id"""
+INSERT_ROBOT = """INSERT INTO robot (id, created, name, type, "group", tags, notes, accepted)
+    VALUES (:id, :created, :name, :type, :group, :tags, :notes, :accepted)"""
+UPDATE_ROBOT = """UPDATE robot SET created = :created, name = :name, type = :type, "group" = :group, tags = :tags,
+    notes = :notes, accepted = :accepted WHERE id = :id"""
+# What a robot sent, apart from its samples; events about it that came from elsewhere stay, they are the audit trail.
+PURGES = (
+    "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE robot = ? AND epoch IS NOT NULL LIMIT ?)",
+    "DELETE FROM report WHERE id IN (SELECT id FROM report WHERE robot = ? LIMIT ?)",
+    "DELETE FROM quarantine WHERE id IN (SELECT id FROM quarantine WHERE robot = ? LIMIT ?)",
+    "DELETE FROM robot_state WHERE robot IN (SELECT robot FROM robot_state WHERE robot = ? LIMIT ?)",
+)
+
+
+class NotThere(Exception):  # noqa: N818 - an outcome
+    """There is no robot of this id, or there is one already."""
+
+
+class Options(msgspec.Struct, frozen=True):
+    """`session` names the life of one store, so that its requests are told from an earlier one's."""
+
+    session: str = ""
+    quarantine_limit: int = 1000
+    max_size: int | None = None  # bytes
+
+
+class Writer:
+    """One connection, and the series that it knows by heart."""
+
+    def __init__(self, path: Path, options: Options) -> None:
+        self._path = path
+        self._options = options
+        self._lock: TextIO | None = None
+        self._db: sqlite3.Connection
+        self._series: dict[tuple[str, str], tuple[int, str, str | None]] = {}
+        self._ops: dict[str, Callable[[bytes], Any]] = {
+            "commit": self._commit,
+            "add_robot": self._add_robot,
+            "change_robot": self._change_robot,
+            "purge": self._purge,
+        }
+
+    def open(self) -> bytes:
+        """Lock and open the database; tells what of this session is in it already. Raises Refused."""
+        self._lock = lock(self._path)
+        self._db = connect(
+            self._path,
+            busy_timeout=10_000,
+            journal_mode="WAL",
+            synchronous="FULL",
+            foreign_keys="ON",
+            journal_size_limit=64 << 20,
+        )
+        try:
+            if self._options.max_size is not None:
+                (page,) = self._db.execute("PRAGMA page_size").fetchone()
+                self._db.execute(f"PRAGMA max_page_count={max(1, self._options.max_size // int(page))}")
+            found = (
+                self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'mark'").fetchone()
+                and self._db.execute(
+                    "SELECT n, answer FROM mark WHERE session = ?", (self._options.session,)
+                ).fetchone()
+            )
+        except sqlite3.Error as error:
+            raise Refused(sentence(self._path, error)) from error
+        return msgspec.msgpack.encode(Mark(*found) if found else None)
+
+    def answer(self, request: Request) -> Answer:
+        """Do what is asked in one transaction, all or nothing, and remember in it that it was done."""
+        if request.op == "ping":
+            return Answer(request.n, frames.OK, b"")
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            body = msgspec.msgpack.encode(self._ops[request.op](request.body))
+            self._db.execute(UPSERT_MARK, (self._options.session, request.n, body))
+            self._db.execute("COMMIT")
+        except NotThere as error:
+            self._roll_back()
+            return Answer(request.n, frames.KEY, str(error).encode())
+        except REFUSALS as error:
+            self._roll_back()
+            return Answer(request.n, frames.FAILED, sentence(self._path, error).encode(errors="replace"))
+        return Answer(request.n, frames.OK, body)
+
+    def _roll_back(self) -> None:
+        self._series.clear()  # some of its rows may just have ceased to exist
+        if self._db.in_transaction:  # some errors have rolled back already
+            self._db.execute("ROLLBACK")
+
+    def _commit(self, body: bytes) -> list[int]:
+        """Everything of a batch; gives the ids of its events."""
+        batch: dict[str, Any] = msgspec.msgpack.decode(body)
+        self._insert_samples(batch["columns"])
+        db = self._db
+        db.executemany(INSERT_REPORT, batch["reports"])
+        db.executemany(UPSERT_STATE, batch["states"])
+        db.executemany(UPSERT_POSITION, batch["positions"])
+        if quarantine := batch["quarantine"]:
+            db.executemany(INSERT_QUARANTINE, quarantine)
+            for robot in {row[1] for row in quarantine}:
+                db.execute(TRIM_QUARANTINE, (robot, self._options.quarantine_limit))
+        return [db.execute(INSERT_EVENT, event).lastrowid or 0 for event in batch["events"]]
+
+    def _insert_samples(self, columns: list[list[Any]]) -> None:
+        rows: Iterable[tuple[Any, ...]] = chain.from_iterable(map(self._rows, columns))
+        flat = chain.from_iterable(rows)
+        while len(some := list(islice(flat, 5 * WIDE))) == 5 * WIDE:
+            self._db.execute(INSERT_WIDE, some)
+        self._db.executemany(INSERT_ONE, zip(*[iter(some)] * 5, strict=True))
+
+    def _rows(self, column: list[Any]) -> Iterable[tuple[Any, ...]]:
+        robot, channel, declared, unit, ts, values = column
+        if isinstance(values, bytes):  # integers beyond 64 bits, which msgpack cannot carry
+            values = msgspec.json.decode(values)
+        if len(ts) != len(values):
+            raise ValueError(f"{robot}: channel {channel!r} has {len(values)} values for {len(ts)} times")
+        series = self._series_id(robot, channel, declared, unit)
+        split: Iterable[Cells] = cells(values, declared) if values else ()
+        return ((series, t, *cell) for t, cell in zip(ts, split, strict=True))
+
+    def _series_id(self, robot: str, channel: str, declared: str, unit: str | None) -> int:
+        known = self._series.get((robot, channel))
+        if known is not None and known[1] == declared and known[2] == unit:
+            return known[0]
+        found = self._db.execute(UPSERT_SERIES, (robot, channel, declared, unit)).fetchall()
+        series = int(found[0][0])
+        self._series[robot, channel] = (series, declared, unit)
+        return series
+
+    def _add_robot(self, body: bytes) -> None:
+        robot = msgspec.msgpack.decode(body)
+        if self._db.execute("SELECT 1 FROM robot WHERE id = ?", (robot["id"],)).fetchone():
+            raise NotThere(robot["id"])
+        self._db.execute(INSERT_ROBOT, robot)
+
+    def _change_robot(self, body: bytes) -> None:
+        robot = msgspec.msgpack.decode(body)
+        if self._db.execute(UPDATE_ROBOT, robot).rowcount == 0:
+            raise NotThere(robot["id"])
+
+    def _purge(self, body: bytes) -> bool:
+        """Delete a slice of what a robot sent, and at last the robot; True while there is more to do."""
+        robot: str = msgspec.msgpack.decode(body)
+        db = self._db
+        if not db.execute("SELECT 1 FROM robot WHERE id = ?", (robot,)).fetchone():
+            raise NotThere(robot)
+        self._series = {key: known for key, known in self._series.items() if key[0] != robot}
+        left = SLICE
+        for (series,) in db.execute("SELECT id FROM series WHERE robot = ?", (robot,)).fetchall():
+            slice_of = "DELETE FROM sample WHERE id IN (SELECT id FROM sample WHERE series_id = ? LIMIT ?)"
+            left -= db.execute(slice_of, (series, left)).rowcount
+            if left <= 0:
+                return True
+            db.execute("DELETE FROM series WHERE id = ?", (series,))
+        for statement in PURGES:
+            left -= db.execute(statement, (robot, left)).rowcount
+            if left <= 0:
+                return True
+        db.execute("DELETE FROM robot WHERE id = ?", (robot,))
+        return False
+
+
+def lock(path: Path) -> TextIO:
+    """Take the lock beside the database, which the system gives back when this process ends. Raises Refused."""
+    try:
+        file = Path(f"{path}.lock").open("a")  # noqa: SIM115 - held until the process ends
+    except OSError as error:
+        raise Refused(f"{path}: cannot be opened: {error.strerror}") from error
+    give_up = time.monotonic() + LOCK_WAIT
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                raise Refused(f"{path}: another hub is using this database") from None
+            time.sleep(0.02)
+        else:
+            return file
+
+
+def main() -> None:
+    path, options = arguments()
+    writer = Writer(path, msgspec.json.decode(options, type=Options))
+    serve(writer.answer, writer.open)
+
+
+if __name__ == "__main__":
+    main()
