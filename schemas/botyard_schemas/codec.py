@@ -1,17 +1,22 @@
 """Bytes to checked, typed messages, and back."""
 
 import enum
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
-from botyard_schemas.messages import BODIES, SEQUENCED, Body, Envelope, Telemetry
-from botyard_schemas.validation import first_error, validator
+from botyard_schemas.messages import BODIES, SEQUENCED, Body, Command, Envelope, Event, Report, Telemetry
+from botyard_schemas.validation import first_error, shortened, validator
 
 VERSION = 1
 
 # Largest message that is looked into, in bytes, unless the caller says otherwise.
 DEFAULT_LIMIT = 256 * 1024
+
+# How deep the free parts of a message may nest. A parser stands more, but whoever writes the message on, from deeper in
+# the call stack, might not.
+MAX_DEPTH = 32
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
@@ -66,27 +71,28 @@ def parse(payload: bytes, *, limit: int = DEFAULT_LIMIT) -> dict[str, Any]:
         raise WireError(Reason.SCHEMA, f"a message is a JSON object, this is {_json_type(raw)}")
     version = raw.get("v")
     if version != VERSION or isinstance(version, bool):
-        raise WireError(Reason.VERSION, f"v: {version!r} is not a version that is spoken here, expected {VERSION}", raw)
+        said = shortened(repr(version))
+        raise WireError(Reason.VERSION, f"v: {said} is not a version that is spoken here, expected {VERSION}", raw)
     return raw
 
 
 def check(raw: dict[str, Any]) -> Envelope:
     """Validate a parsed envelope and its body, and make the typed message. Raises WireError."""
-    if not validator("envelope").is_valid(raw):
-        raise WireError(Reason.SCHEMA, first_error(validator("envelope"), raw) or "invalid envelope", raw)
+    _validate("envelope", raw, "", raw)
     kind = raw["type"]
     body_type = BODIES.get(kind)
     if body_type is None:
         raise WireError(Reason.UNKNOWN_TYPE, f"type: {kind!r} is none of {', '.join(BODIES)}", raw)
-    body_validator = validator(kind)
-    if not body_validator.is_valid(raw["body"]):
-        raise WireError(Reason.SCHEMA, f"body.{first_error(body_validator, raw['body'])}", raw)
+    _validate(kind, raw["body"], "body", raw)
     try:
         body: Body = msgspec.convert(raw["body"], body_type, strict=False)
     except msgspec.ValidationError as error:  # a rule that the classes know and the schema does not
         raise WireError(Reason.SCHEMA, f"body: {error}", raw) from error
     if isinstance(body, Telemetry):
         _check_columns(body, raw)
+    for name, value in _free_parts(body):
+        if _nests_deeper(value, MAX_DEPTH):
+            raise WireError(Reason.SCHEMA, f"body.{name}: nests deeper than {MAX_DEPTH} levels", raw)
     sequenced = kind in SEQUENCED
     return Envelope(
         robot=raw["robot"],
@@ -103,6 +109,16 @@ def decode(payload: bytes, *, limit: int = DEFAULT_LIMIT) -> Envelope:
     return check(parse(payload, limit=limit))
 
 
+def _validate(name: str, instance: Any, root: str, raw: dict[str, Any]) -> None:
+    try:
+        if validator(name).is_valid(instance):
+            return
+        sentence = first_error(validator(name), instance, root=root)
+    except ValueError as error:  # the validator follows nesting only so far
+        sentence = f"{root or 'the message'}: cannot be checked: {error}"
+    raise WireError(Reason.SCHEMA, sentence or f"{root or 'the message'}: does not match the schema", raw)
+
+
 def _check_columns(telemetry: Telemetry, raw: dict[str, Any]) -> None:
     """What JSON Schema cannot say: columns are as long as their times."""
     for i, group in enumerate(telemetry.groups):
@@ -110,6 +126,35 @@ def _check_columns(telemetry: Telemetry, raw: dict[str, Any]) -> None:
             if len(channel.values) != len(group.dt):
                 lengths = f"{len(channel.values)} values for {len(group.dt)} times"
                 raise WireError(Reason.SCHEMA, f"body.groups[{i}]: channel {channel.name!r} has {lengths}", raw)
+
+
+def _free_parts(body: Body) -> Iterator[tuple[str, Any]]:
+    """The parts of a message in which anything may stand, with their names."""
+    match body:
+        case Event(data=data):
+            yield "data", data
+        case Command(args=args):
+            yield "args", args
+        case Report(result=result):
+            yield "result", result
+        case Telemetry(groups=groups):
+            for i, group in enumerate(groups):
+                for j, channel in enumerate(group.channels):
+                    if channel.type == "object":
+                        yield f"groups[{i}].channels[{j}].values", channel.values
+
+
+def _nests_deeper(value: Any, depth: int) -> bool:
+    level = [value]
+    for _ in range(depth + 1):
+        level = [part for node in level if isinstance(node, dict | list) for part in _parts(node)]
+        if not level:
+            return False
+    return True
+
+
+def _parts(node: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return node.values() if isinstance(node, dict) else node
 
 
 def _json_type(value: object) -> str:

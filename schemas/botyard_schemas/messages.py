@@ -84,7 +84,7 @@ class Battery(Message, frozen=True):
     charging: bool | None = None
 
 
-class NodeState(Message, frozen=True, omit_defaults=False):
+class NodeState(Message, frozen=True):
     """One supervised node of the edge runtime."""
 
     status: NodeStatus

@@ -33,19 +33,34 @@ def validator(name: str) -> jsonschema_rs.Validator:
     return jsonschema_rs.Draft202012Validator(schema(name))
 
 
-def first_error(compiled: jsonschema_rs.Validator, instance: Any) -> str | None:
-    """One sentence that names the field, the value and what was expected; None when the instance is valid."""
+def first_error(compiled: jsonschema_rs.Validator, instance: Any, *, root: str = "") -> str | None:
+    """One sentence that names the field, the value and what was expected; None when the instance is valid.
+
+    `root` is put before the field's path, when the instance is itself a field of something.
+    """
     error = next(iter(compiled.iter_errors(instance)), None)
-    return None if error is None else describe(error)
+    return None if error is None else describe(error, root=root)
 
 
-def describe(error: jsonschema_rs.ValidationError) -> str:
+def describe(error: jsonschema_rs.ValidationError, *, root: str = "") -> str:
     """The sentence for one validation error, without quoting more than a line of the offending value."""
-    path = field_path(error.instance_path)
-    message = error.message
-    if len(message) > 300:
-        message = message[:140] + " … " + message[-140:]
+    error = _deepest(error)
+    path = field_path([root, *error.instance_path] if root else error.instance_path)
+    message = shortened(error.message)
     return f"{path}: {message}" if path else message
+
+
+def shortened(text: str) -> str:
+    """At most a few lines of the text, with its beginning and its end."""
+    return text if len(text) <= 300 else text[:140] + " … " + text[-140:]
+
+
+def _deepest(error: jsonschema_rs.ValidationError) -> jsonschema_rs.ValidationError:
+    """The error inside the alternative that was meant most likely: "matches none of these" helps nobody."""
+    branches: list[list[jsonschema_rs.ValidationError]] = getattr(error.kind, "context", None) or []
+    inner = [found for branch in branches for found in branch]
+    best = max(inner, key=lambda found: len(found.instance_path), default=error)
+    return _deepest(best) if len(best.instance_path) > len(error.instance_path) else error
 
 
 def field_path(path: list[str | int]) -> str:
