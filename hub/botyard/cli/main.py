@@ -51,11 +51,11 @@ def check(config: ConfigOption = None) -> None:
     """Read the configuration, the site plans and the plugins, and say what is wrong with them."""
     settings = load_or_exit(config)
     from botyard.fleet.sites import load_sites
-    from botyard.store.factory import check_url
+    from botyard.store.factory import open_store
 
     try:
         sites = load_sites([settings.base / site for site in settings.fleet.sites])
-        check_url(settings.store_url)
+        open_store(settings.store_url)  # opens nothing yet
         plugins = build_plugin_manager(settings.plugins)
     except (SettingsError, PluginError, ValueError) as error:
         complain(str(error))

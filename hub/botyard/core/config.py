@@ -69,7 +69,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     base: Path = Path()
     data_dir: str = "data"
-    roles: list[Role] = ["ingest", "web", "scheduler"]
+    roles: tuple[Role, ...] = ("ingest", "web", "scheduler")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     plugins: list[str] = []
     web: WebConfig = WebConfig()

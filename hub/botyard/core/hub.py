@@ -20,6 +20,7 @@ from botyard.store.factory import open_store
 from botyard_schemas import __version__
 from botyard_schemas.clock import Clock, SystemClock
 from botyard_schemas.messages import Severity
+from botyard_schemas.settings import SettingsError
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +66,11 @@ class Hub:
         plugins = self._plugins or build_plugin_manager(config.plugins)
         context = PluginContext(config, self.bus, self.clock)
         self.auth = [found for found in plugins.hook.botyard_auth(context=context) if found is not None]
-        self.store = await stack.enter_async_context(
-            open_store(config.store_url, quarantine_limit=config.store.quarantine_limit)
-        )
+        try:
+            store = open_store(config.store_url, quarantine_limit=config.store.quarantine_limit, clock=self.clock)
+        except ValueError as error:
+            raise SettingsError([str(error)]) from error
+        self.store = await stack.enter_async_context(store)
         self.fleet = await stack.enter_async_context(Fleet(config.fleet, self.store, self.bus, self.clock, self.auth))
         if "ingest" in config.roles:
             await self._start_ingest(stack, plugins, context)

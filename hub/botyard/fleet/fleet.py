@@ -13,6 +13,7 @@ from botyard.core.actor import HUB, Actor, robot_actor
 from botyard.core.bus import Bus
 from botyard.core.config import FleetConfig
 from botyard.core.events import EventNoted, RobotChanged, RobotRemoved, RobotSeen
+from botyard.core.tasks import Tasks
 from botyard.fleet.presence import PresenceTracker
 from botyard.plugin.api import Allow, AuthProvider, Connection, Deny, Inbound
 from botyard.store.base import EventRow, RobotRow, Store, StoreError
@@ -77,8 +78,7 @@ class Fleet:
         self._removing: set[str] = set()
         self._unsaved: dict[str, RobotRow] = {}
         self._save = asyncio.Event()
-        self._tasks = asyncio.TaskGroup()
-        self._running: list[asyncio.Task[None]] = []
+        self._tasks = Tasks()
 
     async def __aenter__(self) -> Self:
         for row in await self._store.robots():
@@ -88,15 +88,12 @@ class Fleet:
                 record.state = msgspec.json.decode(stored.body, type=State)
                 record.state_ts = record.last_seen = stored.ts
         await self._tasks.__aenter__()
-        self._running = [
-            self._tasks.create_task(self._watch_silence(), name="hub.fleet.silence"),
-            self._tasks.create_task(self._save_introductions(), name="hub.fleet.save"),
-        ]
+        self._tasks.start(self._watch_silence(), "hub.fleet.silence")
+        self._tasks.start(self._save_introductions(), "hub.fleet.save")
         return self
 
     async def __aexit__(self, *exc: Any) -> None:
-        for task in self._running:
-            task.cancel()
+        self._tasks.cancel()
         await self._tasks.__aexit__(*exc)
 
     def _new_record(self, row: RobotRow) -> RobotRecord:

@@ -17,6 +17,7 @@ from botyard.core.actor import HUB, robot_actor
 from botyard.core.bus import Bus
 from botyard.core.config import IngestConfig
 from botyard.core.events import EventCommitted, EventNoted, SamplesReceived
+from botyard.core.tasks import Tasks
 from botyard.fleet.fleet import Admission, Fleet
 from botyard.ingest.batch import OpenBatch
 from botyard.ingest.throttle import Throttle
@@ -69,7 +70,7 @@ class Ingest:
         self._clock = clock
         self._transports: dict[str, Transport] = {}
         self._throttle = Throttle()
-        self._tasks = asyncio.TaskGroup()
+        self._tasks = Tasks()
         self._wanted = asyncio.Event()
         self._full = asyncio.Event()
         self._room = asyncio.Event()
@@ -85,7 +86,7 @@ class Ingest:
             self._bus.subscribe(EventNoted, lambda noted: self._record(noted.event)),
         ]
         await self._tasks.__aenter__()
-        self._tasks.create_task(self._commit_batches(), name="hub.ingest.commit")
+        self._tasks.start(self._commit_batches(), "hub.ingest.commit")
         return self
 
     async def __aexit__(self, *exc: Any) -> None:

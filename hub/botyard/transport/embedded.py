@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from botyard.core.tasks import Tasks
+
 log = logging.getLogger(__name__)
 
 READY_WITHIN = 10.0
@@ -53,8 +55,7 @@ class EmbeddedBroker:
     def __init__(self, settings: BrokerSettings) -> None:
         self._settings = settings
         self._process: asyncio.subprocess.Process | None = None
-        self._tasks = asyncio.TaskGroup()
-        self._watcher: asyncio.Task[None] | None = None
+        self._tasks = Tasks()
         self.port = settings.port
         # the hub's own way in, whatever robots have to give
         self.username = "hub"
@@ -66,12 +67,11 @@ class EmbeddedBroker:
         await asyncio.to_thread(self._write_config)
         await self._start()
         await self._tasks.__aenter__()
-        self._watcher = self._tasks.create_task(self._watch(), name="hub.broker.watch")
+        self._tasks.start(self._watch(), "hub.broker.watch")
         return self
 
     async def __aexit__(self, *exc: Any) -> None:
-        if self._watcher:
-            self._watcher.cancel()
+        self._tasks.cancel()
         try:
             await self._tasks.__aexit__(*exc)
         finally:

@@ -1,6 +1,5 @@
 """MQTT: the hub as a client of its embedded broker or of any other."""
 
-import asyncio
 import contextlib
 import logging
 import random
@@ -15,6 +14,7 @@ import aiomqtt
 from botyard.core.actor import HUB
 from botyard.core.config import Config, is_loopback
 from botyard.core.events import TransportChanged
+from botyard.core.tasks import Tasks
 from botyard.plugin.api import AuthProvider, Inbound, Inbox, PluginContext, Transport, hookimpl
 from botyard.transport.embedded import BrokerSettings, EmbeddedBroker
 from botyard_schemas import Envelope, encode, topics
@@ -90,8 +90,7 @@ class MqttTransport(Transport):
         local = broker is not None and is_loopback(context.config.broker.host)
         self._peer = "127.0.0.1" if local else None
         self._client: aiomqtt.Client | None = None
-        self._tasks = asyncio.TaskGroup()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = Tasks()
         self._error: str | None = "not connected yet"
         self._random = random.Random()
         self._stack = contextlib.AsyncExitStack()
@@ -115,7 +114,7 @@ class MqttTransport(Transport):
                 self._address.port = self.broker.port
             await self._tasks.__aenter__()
             stack.push_async_exit(self._end)
-            self._task = self._tasks.create_task(self._keep_connected(), name="hub.mqtt")
+            self._tasks.start(self._keep_connected(), "hub.mqtt")
             self._stack = stack.pop_all()
         return self
 
@@ -123,8 +122,7 @@ class MqttTransport(Transport):
         await self._stack.__aexit__(*exc)
 
     async def _end(self, *exc: Any) -> None:
-        if self._task:
-            self._task.cancel()
+        self._tasks.cancel()
         await self._tasks.__aexit__(*exc)
 
     async def send(self, envelope: Envelope) -> bool:

@@ -9,6 +9,7 @@ from quart_schema.openapi import HttpSecurityScheme, Tag
 from botyard.web import context, events, pages, problems, readings, robots, security, socket
 from botyard.web.feed import Feed
 from botyard.web.numbering import Numbering
+from botyard.web.openapi import ApiDescription
 from botyard_schemas import __version__
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def build_app(hub: "Hub", feed: Feed) -> Quart:
         redoc_ui_path=None,
         scalar_ui_path=None,
         conversion_preference="msgspec",
+        openapi_provider_class=ApiDescription,
         info=Info(
             title="Botyard",
             version=__version__,

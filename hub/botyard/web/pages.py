@@ -8,6 +8,7 @@ from quart_schema import document_response, hide, tag
 
 from botyard.web.context import the_hub
 from botyard.web.models import Problem
+from botyard.web.openapi import plain_response
 from botyard.web.problems import ApiError, missing, problem
 
 blueprint = Blueprint("pages", __name__)
@@ -41,6 +42,7 @@ NOT_BUILT = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Botya
 
 @blueprint.get("/healthz")
 @tag(["Hub"])
+@plain_response(200, "It is.")
 async def healthz() -> Response:
     """The process is alive."""
     return Response("ok\n", content_type="text/plain")
@@ -48,6 +50,7 @@ async def healthz() -> Response:
 
 @blueprint.get("/readyz")
 @tag(["Hub"])
+@plain_response(200, "It does.")
 @document_response(Problem, 503)
 async def readyz() -> Response:
     """The hub takes messages in: its broker is connected and its store answers."""

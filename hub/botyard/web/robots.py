@@ -20,6 +20,7 @@ from botyard.web.models import (
     RobotPatch,
     StateView,
 )
+from botyard.web.openapi import plain_response
 from botyard.web.problems import ApiError, bad, missing
 from botyard.web.reply import limit_of, read_body, read_query, reply
 from botyard.web.views import robot_view
@@ -146,6 +147,7 @@ async def accept_robot(robot: str) -> Response:
 
 @blueprint.delete("/<robot>")
 @tag(TAGS)
+@plain_response(204, "The robot is forgotten.")
 @document_response(Problem, 404)
 async def remove_robot(robot: str) -> Response:
     """Forget a robot and everything that it sent. If it is still there, it registers again."""

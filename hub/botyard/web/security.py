@@ -19,6 +19,7 @@ from botyard.fleet.fleet import authenticate
 from botyard.plugin.api import Allow, Connection, Deny
 from botyard.web.context import the_hub
 from botyard.web.models import Problem
+from botyard.web.openapi import plain_response
 from botyard.web.problems import problem
 from botyard.web.reply import read_body
 
@@ -119,6 +120,7 @@ def _host_is_ours(host: str, names: set[str]) -> bool:
 @blueprint.post(SESSION)
 @tag(["Hub"])
 @document_request(Credentials)
+@plain_response(204, "The cookie is set.")
 @document_response(Problem, 401)
 async def session() -> Response:
     """Show the access token once; a cookie then lets the browser in."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from hypercorn.asyncio import serve
 from hypercorn.config import Config as HypercornConfig
 
+from botyard.core.tasks import Tasks
 from botyard.web.app import build_app
 from botyard.web.feed import Feed
 
@@ -24,20 +25,20 @@ class WebServer:
     def __init__(self, hub: "Hub") -> None:
         self._hub = hub
         self._stop = asyncio.Event()
-        self._tasks = asyncio.TaskGroup()
+        self._tasks = Tasks()
         self._stack = contextlib.AsyncExitStack()
         self.url = ""
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
             feed = await stack.enter_async_context(Feed(self._hub))
-            listener = stack.enter_context(self._listen())
             app = build_app(self._hub, feed)
+            listener = self._listen()
             await self._tasks.__aenter__()
             stack.push_async_exit(self._end)
-            self._tasks.create_task(
-                serve(app, _hypercorn_config(listener), shutdown_trigger=self._stop.wait), name="hub.web"
-            )
+            # from here on the socket belongs to Hypercorn, which closes it
+            config = _hypercorn_config(listener.detach())
+            self._tasks.start(serve(app, config, shutdown_trigger=self._stop.wait), "hub.web")
             self._stack = stack.pop_all()
         return self
 
@@ -66,9 +67,9 @@ class WebServer:
         return listener
 
 
-def _hypercorn_config(listener: socket.socket) -> HypercornConfig:
+def _hypercorn_config(descriptor: int) -> HypercornConfig:
     config = HypercornConfig()
-    config.bind = [f"fd://{listener.fileno()}"]
+    config.bind = [f"fd://{descriptor}"]
     config.graceful_timeout = STOP_WITHIN
     config.shutdown_timeout = STOP_WITHIN
     config.accesslog = None
