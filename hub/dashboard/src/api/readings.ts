@@ -1,0 +1,49 @@
+import { request } from "./http";
+import type { Aggregate, LatestReadings, Reading, ReadingPage } from "./models.gen";
+
+export type { Aggregate, Bucket, ChannelInfo, LatestReading, Reading, Samples } from "./models.gen";
+
+/** Times in microseconds; `from` is in the range, `to` is not. */
+export interface Span {
+  from: number;
+  to: number;
+}
+
+const PAGE = 1000;
+const MOST_PAGES = 30;
+
+/** All samples of one channel in a span, in the order of time; `complete` is false when there were too many to fetch. */
+export async function getReadings(
+  robot: string,
+  channel: string,
+  span: Span,
+  signal?: AbortSignal,
+): Promise<{ items: Reading[]; complete: boolean }> {
+  const items: Reading[] = [];
+  let cursor: string | null = null;
+  for (let page = 0; page < MOST_PAGES; page += 1) {
+    const query = {
+      robot,
+      channel: [channel],
+      from: Math.round(span.from),
+      to: Math.round(span.to),
+      limit: PAGE,
+      cursor,
+    };
+    const answer: ReadingPage = await request<ReadingPage>("GET", "/readings", { query, signal });
+    items.push(...answer.items);
+    cursor = answer.next ?? null;
+    if (cursor === null) return { items, complete: true };
+  }
+  return { items, complete: false };
+}
+
+export const getLatest = (robot: string, signal?: AbortSignal) =>
+  request<LatestReadings>("GET", "/readings/latest", { query: { robot }, signal });
+
+/** Numeric samples in buckets of `bucket` seconds. */
+export const getAggregate = (robot: string, channel: string, span: Span, bucket: number, signal?: AbortSignal) =>
+  request<Aggregate>("GET", "/readings/aggregate", {
+    query: { robot, channel, from: Math.round(span.from), to: Math.round(span.to), bucket },
+    signal,
+  });
