@@ -38,8 +38,8 @@ check: $(VENV)/.ready-dev $(BUILT) ## Check format, types, imports, generated fi
 	@.ci/quietly "Checking the types with mypy" $(BIN)/mypy
 	@.ci/quietly "Checking who imports whom" $(BIN)/lint-imports
 	@.ci/quietly "Checking that generated files are fresh" $(BIN)/python -m tools.gen --check
-	@.ci/quietly "Checking the dashboard's types" $(NODE) npm --prefix $(DASHBOARD) exec -- tsc --noEmit -p $(DASHBOARD)
-	@.ci/quietly "Checking the dashboard's format" $(NODE) npm --prefix $(DASHBOARD) exec -- prettier --check $(DASHBOARD)
+	@.ci/quietly "Checking the dashboard's types" $(NODE) $(DASHBOARD)/node_modules/.bin/tsc --noEmit -p $(DASHBOARD)
+	@.ci/quietly "Checking the dashboard's format" $(NODE) $(DASHBOARD)/node_modules/.bin/prettier --check $(DASHBOARD)
 	@.ci/quietly "Building the docs" $(BIN)/mkdocs build --strict --quiet
 	@echo "✓ All checks passed."
 

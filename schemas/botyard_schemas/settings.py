@@ -39,6 +39,7 @@ def load(
     """
     where = _Origins(path)
     settings = _read(path, where) if path is not None else {}
+    _open_empty_sections(settings, schema)
     problems = _lay_environment_over(settings, schema, os.environ if environ is None else environ, prefix + "__", where)
     for error in check(settings, schema):
         problems += _sentences(error, schema, where)
@@ -107,10 +108,11 @@ def _read(path: Path, where: _Origins) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         detail = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SettingsError([f"{path}: cannot be read: {detail}"]) from error
-    loader = _Loader(text)
+    loader: _Loader | None = None
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
-        if node is None:
+        if node is None or node.tag == "tag:yaml.org,2002:null":
             return {}
         _note_lines(node, (), where)
         if not isinstance(node, yaml.MappingNode):
@@ -123,7 +125,8 @@ def _read(path: Path, where: _Origins) -> dict[str, Any]:
     except (yaml.YAMLError, RecursionError) as error:
         raise SettingsError([f"{path}: not YAML: {str(error).splitlines()[0]}"]) from error
     finally:
-        loader.dispose()
+        if loader:
+            loader.dispose()
     return loaded
 
 
@@ -147,6 +150,17 @@ def _note_lines(node: yaml.Node, keys: Keys, where: _Origins) -> None:
         for index, value in enumerate(node.value):
             where.lines[(*keys, index)] = value.start_mark.line + 1
             _note_lines(value, (*keys, index), where)
+
+
+def _open_empty_sections(settings: dict[str, Any], schema: Mapping[str, Any]) -> None:
+    """A section whose keys are all commented out reads as null, and means that nothing is said."""
+    for key, part in schema.get("properties", {}).items():
+        if part.get("type") != "object":
+            continue
+        if key in settings and settings[key] is None:
+            settings[key] = {}
+        if isinstance(settings.get(key), dict):
+            _open_empty_sections(settings[key], part)
 
 
 def _lay_environment_over(

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from botyard_schemas import topics
 from botyard_schemas.topics import Address
 
-ROBOTS = st.from_regex(r"[A-Za-z0-9_-]{1,64}\Z")
-TYPES = st.from_regex(r"[a-z][a-z0-9_]{0,31}\Z")
+ROBOTS = st.from_regex(topics.ROBOT_ID, fullmatch=True)
+TYPES = st.from_regex(r"[a-z][a-z0-9_]{0,31}", fullmatch=True)
 
 
 def _matches(pattern: str, topic: str) -> bool:
