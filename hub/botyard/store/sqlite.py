@@ -29,6 +29,9 @@ from botyard.store.helper import Helper
 from botyard.store.schema import Database
 from botyard_schemas.clock import Clock, SystemClock
 
+WRITER = "botyard.store.sqlite_writer"
+READER = "botyard.store.sqlite_reader"
+
 _pack = msgspec.msgpack.Encoder().encode
 _json = msgspec.json.Encoder().encode
 _ids = msgspec.msgpack.Decoder(list[int])
@@ -52,10 +55,8 @@ class SqliteStore:
         self._path = path
         options = {"session": secrets.token_hex(8), "quarantine_limit": quarantine_limit, "max_size": max_size}
         clock = clock or SystemClock()
-        self._writer = Helper(
-            "SQLite writer", "botyard.store.sqlite_writer", [str(path), _json(options).decode()], clock
-        )
-        self._reader = Helper("SQLite reader", "botyard.store.sqlite_reader", [str(path)], clock)
+        self._writer = Helper("SQLite writer", WRITER, [str(path), _json(options).decode()], clock)
+        self._reader = Helper("SQLite reader", READER, [str(path)], clock)
         self._open = contextlib.AsyncExitStack()
         self._db = Database(path)
 

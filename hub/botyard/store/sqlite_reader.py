@@ -21,20 +21,27 @@ from botyard.store.sqlite_process import REFUSALS, Refused, arguments, connect, 
 
 # The series that can be on the page, with their first rows: each has at least one sample on it, so that a page touches
 # no more series than it has rows, however many there are.
-HEADS = """
+_HEADS = """
     WITH head AS (
         SELECT id AS series, robot, channel, (
             SELECT x.id FROM sample x
             WHERE x.series_id = series.id AND (x.ts, x.id) > (:ts, :id) AND x.ts < :end
             ORDER BY x.ts, x.id LIMIT 1
         ) AS first
-        FROM series
-        WHERE (:robots IS NULL OR robot IN (SELECT value FROM json_each(:robots)))
-          AND (:channels IS NULL OR channel IN (SELECT value FROM json_each(:channels)))
+        FROM series WHERE {robots} AND {channels}
     )
     SELECT head.series, head.robot, head.channel, sample.ts, sample.id
     FROM head JOIN sample ON sample.id = head.first
     ORDER BY sample.ts, sample.id LIMIT :limit"""
+# One statement for each way to ask, since a condition with an OR in it would not use the index.
+HEADS = {
+    (robots, channels): _HEADS.format(
+        robots="robot IN (SELECT value FROM json_each(:robots))" if robots else "TRUE",
+        channels="channel IN (SELECT value FROM json_each(:channels))" if channels else "TRUE",
+    )
+    for robots in (True, False)
+    for channels in (True, False)
+}
 ROWS = """
     SELECT ts, id, kind, num, doc FROM sample
     WHERE series_id = ? AND (ts, id) >= (?, ?) AND ts < ? ORDER BY ts, id LIMIT ?"""
@@ -111,12 +118,12 @@ class Reader:
 
 def samples(db: sqlite3.Connection, query: dict[str, Any]) -> tuple[list[Row], tuple[int, int] | None]:
     """The rows after (ts, id) and before `end`, and the key of the last one when there are more."""
-    names = {key: query[key] and msgspec.json.encode(query[key]).decode() for key in ("robots", "channels")}
-    for key in ("robots", "channels"):
-        if query[key] is not None and not query[key]:
-            return [], None
+    if query["robots"] == [] or query["channels"] == []:
+        return [], None
+    names = {key: msgspec.json.encode(query[key]).decode() for key in ("robots", "channels")}
+    statement = HEADS[query["robots"] is not None, query["channels"] is not None]
     limit = query["limit"]
-    heads = db.execute(HEADS, {**query, **names, "limit": limit + 1}).fetchall()
+    heads = db.execute(statement, {**query, **names, "limit": limit + 1}).fetchall()
     found = list(islice(_merge(db, heads, query["end"], limit + 1), limit + 1))
     last = found[limit - 1] if len(found) > limit else None
     return [row for _, _, row in found[:limit]], (last[0], last[1]) if last else None
