@@ -16,3 +16,7 @@ def main() -> None:
         )
         sys.exit(1)
     build_app()()
+
+
+if __name__ == "__main__":
+    main()

@@ -20,6 +20,7 @@ class OpenBatch:
     def __init__(self) -> None:
         self.rows = Batch(columns=[], events=[], reports=[], states=[], quarantine=[], positions=[])
         self.cost = 0
+        self.messages = 0
         self.touched: dict[tuple[str, str], str] = {}
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -30,6 +31,7 @@ class OpenBatch:
     def add(self, envelope: Envelope, transport: str) -> list[Column]:
         """Take a message in; gives the columns of its samples."""
         self.touch(envelope.robot, envelope.epoch, transport)
+        self.messages += 1
         body = envelope.body
         columns: list[Column] = []
         match body:

@@ -267,6 +267,7 @@ class Ingest:
             if committed is None:
                 return
             self.counters["commits"] += 1
+            self.counters["committed"] += batch.messages
             batch.done.set_result(None)
             for row, event_id in zip(rows.events, committed.event_ids, strict=True):
                 self._publish(row, event_id)

@@ -92,6 +92,7 @@ class Feed:
         self._seen: dict[str, float] = {}
         self._encoded: dict[str, msgspec.Raw] = {}
         self._unsubscribe: list[Any] = []
+        self.closing = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         page = await self._hub.store.events(limit=RECENT_EVENTS)

@@ -27,11 +27,12 @@ class WebServer:
         self._stop = asyncio.Event()
         self._tasks = Tasks()
         self._stack = contextlib.AsyncExitStack()
+        self._feed: Feed | None = None
         self.url = ""
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
-            feed = await stack.enter_async_context(Feed(self._hub))
+            feed = self._feed = await stack.enter_async_context(Feed(self._hub))
             app = build_app(self._hub, feed)
             listener = self._listen()
             await self._tasks.__aenter__()
@@ -46,6 +47,8 @@ class WebServer:
         await self._stack.__aexit__(*exc)
 
     async def _end(self, *exc: Any) -> None:
+        if self._feed:
+            self._feed.closing.set()
         self._stop.set()
         await self._tasks.__aexit__(*exc)
 

@@ -1,0 +1,87 @@
+"""From MQTT to committed in SQLite, beside a bare subscriber that only counts: `python -m benchmarks.ingest`.
+
+Each round publishes the same messages through the same broker, first to the bare subscriber and then to the hub. The
+hub's time ends when every message is committed. The medians and their ratio are printed and saved in artifacts/.
+"""
+
+import argparse
+import asyncio
+import statistics
+import time
+
+import httpx
+import psutil
+
+from benchmarks.machine import broker, hub, line, process, save
+
+ROBOTS = 20
+CHANNELS = 4
+
+
+async def bare(port: int, messages: int, sets: int, qos: int) -> float:
+    """Messages per second that the bare subscriber counts."""
+    async with process("benchmarks.counter", "127.0.0.1", port, messages, qos) as counter:
+        assert await line(counter) == "ready"
+        async with process("benchmarks.publisher", "127.0.0.1", port, ROBOTS, messages, sets, qos):
+            return messages / float(await line(counter))
+
+
+async def committed(port: int, messages: int, sets: int, qos: int) -> tuple[float, float]:
+    """Messages per second that the hub commits, and seconds of CPU per 10,000 messages of hub and writer."""
+    async with hub(port) as (url, pid), httpx.AsyncClient(base_url=url) as client:
+        before = _cpu(pid)
+        async with process("benchmarks.publisher", "127.0.0.1", port, ROBOTS, messages, sets, qos) as publisher:
+            assert await line(publisher) == "start"
+            started = time.perf_counter()
+            while True:
+                counters = (await client.get("/api/v1/hub")).json()["counters"]
+                if counters.get("committed", 0) >= messages:
+                    took = time.perf_counter() - started
+                    break
+                await asyncio.sleep(0.02)
+        return messages / took, (_cpu(pid) - before) / messages * 10_000
+
+
+def _cpu(pid: int) -> float:
+    hub_process = psutil.Process(pid)
+    times = [one.cpu_times() for one in (hub_process, *hub_process.children(recursive=True))]
+    return sum(one.user + one.system for one in times)
+
+
+async def measure(rounds: int, messages: int, sets: int, qos: int) -> dict[str, float]:
+    """One row of the table."""
+    baseline, rates, cpu = [], [], []
+    for _ in range(rounds):
+        async with broker() as running:
+            baseline.append(await bare(running.port, messages, sets, qos))
+            rate, seconds = await committed(running.port, messages, sets, qos)
+            rates.append(rate)
+            cpu.append(seconds)
+    middle = statistics.median(rates)
+    return {
+        "qos": qos,
+        "sample_sets_per_message": sets,
+        "bare_messages_per_s": round(statistics.median(baseline)),
+        "committed_messages_per_s": round(middle),
+        "committed_samples_per_s": round(middle * sets * CHANNELS),
+        "ratio": round(middle / statistics.median(baseline), 2),
+        "cpu_s_per_10k_messages": round(statistics.median(cpu), 2),
+    }
+
+
+async def main() -> None:
+    """Measure, print, save."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--messages", type=int, default=10_000)
+    options = parser.parse_args()
+    rows = []
+    for qos, sets, share in ((0, 1, 1), (1, 1, 1), (0, 50, 5)):
+        row = await measure(options.rounds, options.messages // share, sets, qos)
+        rows.append(row)
+        print("  ".join(f"{name} {value:,}" for name, value in row.items()), flush=True)
+    save("ingest", rows)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
