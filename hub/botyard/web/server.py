@@ -78,7 +78,7 @@ def _hypercorn_config(descriptor: int) -> HypercornConfig:
     config.accesslog = None
     config.errorlog = None
     config.include_server_header = False
-    config.websocket_ping_interval = 20
+    # no websocket_ping_interval: Hypercorn 0.18 leaves a task behind for each connection then; see web/socket.py
     config.wsgi_max_body_size = 0
     config.h11_max_incomplete_size = 64 * 1024
     return config

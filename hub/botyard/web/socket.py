@@ -13,6 +13,8 @@ blueprint = Blueprint("socket", __name__)
 
 # A screen needs some pictures a second, not a thousand; and nobody should wait much longer than an eye can see.
 PAUSE = 0.04
+# Proxies cut connections on which nothing moves, and a dead one is found by writing to it: seconds.
+SIGN_OF_LIFE = 20.0
 # Close code 1012 of the IANA registry: come back in a moment.
 SERVICE_RESTART = 1012
 
@@ -43,7 +45,10 @@ async def live() -> None:
 
 async def _send_changes(feed: Feed, client: Client) -> None:
     while True:
-        await client.dirty.wait()
+        try:
+            await asyncio.wait_for(client.dirty.wait(), SIGN_OF_LIFE)
+        except TimeoutError:
+            await websocket.send(feed.alive_frame().decode())
         for frame in feed.frames(client):
             await websocket.send(frame.decode())
         await asyncio.sleep(PAUSE)
