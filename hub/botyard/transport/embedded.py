@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import secrets
 import shutil
 import signal
 import socket
@@ -37,7 +36,7 @@ class BrokerError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerSettings:
-    """What the broker is started with. `token` is the password that robots have to give, None for no password.
+    """What the broker is started with. `token` is the password that everybody has to give, None for no password.
 
     `max_payload` in bytes. Port 0 takes any free one.
     """
@@ -57,9 +56,6 @@ class EmbeddedBroker:
         self._process: asyncio.subprocess.Process | None = None
         self._tasks = Tasks()
         self.port = settings.port
-        # the hub's own way in, whatever robots have to give
-        self.username = "hub"
-        self.password = secrets.token_hex(16)
 
     async def __aenter__(self) -> Self:
         self._binary = find_binary()
@@ -94,15 +90,7 @@ class EmbeddedBroker:
     def _write_config(self) -> None:
         folder = self._settings.folder
         folder.mkdir(parents=True, exist_ok=True)
-        mqtt: dict[str, object] = {"host": self._settings.host, "port": self.port}
-        users: list[dict[str, object]] = [{"user": self.username, "password": self.password}]
-        if self._settings.token:
-            users.append({"user": "robot", "password": self._settings.token})
-        else:
-            # without a token everybody who reaches the listener (this machine only) is let in as a robot
-            users.append({"user": "robot", "password": secrets.token_hex(16)})
-            mqtt["no_auth_user"] = "robot"
-        config = {
+        config: dict[str, object] = {
             "server_name": "botyard",
             "host": "127.0.0.1",
             "port": -1,
@@ -114,9 +102,11 @@ class EmbeddedBroker:
                 "max_memory_store": MAX_MEMORY,
                 "max_file_store": MAX_FILE,
             },
-            "mqtt": mqtt,
-            "authorization": {"users": users},
+            "mqtt": {"host": self._settings.host, "port": self.port},
         }
+        if self._settings.token:
+            # an MQTT client gives it as its password, with any user name
+            config["authorization"] = {"token": self._settings.token}
         # NATS reads JSON as a dialect of its own format
         self._config_file.touch(mode=0o600)
         self._config_file.write_text(json.dumps(config, indent=1), encoding="utf-8")

@@ -35,8 +35,9 @@ def botyard_transports(context: PluginContext, inbox: Inbox, auth: Sequence[Auth
     if config.broker.url:
         return [MqttTransport(context, inbox, Address.from_url(config.broker.url), None)]
     token = next((found for provider in auth if (found := provider.broker_token())), None)
-    broker = EmbeddedBroker(_embedded_settings(config, token))
-    address = Address(broker.host, config.broker.port, broker.username, broker.password)
+    settings = _embedded_settings(config, token)
+    broker = EmbeddedBroker(settings)
+    address = Address(broker.host, config.broker.port, "hub" if settings.token else None, settings.token)
     return [MqttTransport(context, inbox, address, broker)]
 
 
