@@ -1,7 +1,6 @@
 """From the URL in the configuration to a store."""
 
 from pathlib import Path
-from urllib.parse import unquote
 
 from botyard.store.base import Store
 from botyard_schemas.clock import Clock
@@ -22,7 +21,7 @@ def open_store(url: str, *, quarantine_limit: int = 1000, clock: Clock | None = 
     # Imported here: Tortoise takes 0.2 s, which a wrong configuration need not wait for.
     from botyard.store.sqlite import SqliteStore
 
-    return SqliteStore(Path(unquote(path)), quarantine_limit=quarantine_limit, clock=clock)
+    return SqliteStore(Path(path), quarantine_limit=quarantine_limit, clock=clock)
 
 
 def shown(url: str) -> str:

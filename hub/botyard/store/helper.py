@@ -27,8 +27,8 @@ _mark = msgspec.msgpack.Decoder(Mark | None)
 class Helper:
     """Runs `python -m <module> <arguments>` while its `async with` lasts. Answers come in the order of the requests.
 
-    When the process dies, it is started again, with growing pauses if it keeps dying. What was asked and not answered
-    then waits for the new process's word on whether it was done: a request that raised StoreError was not done.
+    When the process dies, it is started again, with growing pauses if it keeps dying. What it was asked then fails at
+    once; what it was to change waits for the new process's word, so that a change that raised StoreError was not done.
     """
 
     def __init__(self, name: str, module: str, arguments: list[str], clock: Clock, *, in_flight: int = 16) -> None:
@@ -42,7 +42,7 @@ class Helper:
         self._decided = asyncio.Event()  # cleared only while an attempt to start is under way
         self._outage = ""
         self._closing = False
-        self._pending: dict[int, asyncio.Future[bytes]] = {}
+        self._pending: dict[int, tuple[asyncio.Future[bytes], bool]] = {}
         self._n = 0
 
     @property
@@ -73,8 +73,18 @@ class Helper:
             killer.cancel()
             self._settle(None)
 
-    async def call(self, op: str, body: bytes) -> bytes:
-        """Ask, and wait for the answer. Raises StoreError, or KeyError when the process says so."""
+    async def ask(self, op: str, body: bytes = b"") -> bytes:
+        """Ask something that changes nothing. Raises StoreError."""
+        return await self._call(op, body, change=False)
+
+    async def change(self, op: str, body: bytes) -> bytes:
+        """Have something changed. Raises StoreError when it was not, and KeyError when the process says so.
+
+        Waits as long as nobody can say whether it was, which is while a process that died cannot be started again.
+        """
+        return await self._call(op, body, change=True)
+
+    async def _call(self, op: str, body: bytes, *, change: bool) -> bytes:
         async with self._slots:
             await self._decided.wait()
             process = self._process
@@ -86,7 +96,7 @@ class Helper:
                 request = frames.frame(Request(self._n, op, body))
             except OverflowError as error:
                 raise StoreError("the batch is larger than 4 GiB") from error
-            self._pending[self._n] = answer
+            self._pending[self._n] = (answer, change)
             process.stdin.write(request)
             with contextlib.suppress(ConnectionError):  # it died, and the supervisor will say so
                 await process.stdin.drain()
@@ -105,6 +115,7 @@ class Helper:
                 self._decided.clear()
                 self._outage = f"the {self._name} ended unexpectedly (exit code {code})"
                 log.error("%s and is started again", self._outage)
+                self._fail_questions()
                 pause = 0.0 if self._clock.monotonic() - began > STABLE else _longer(pause)
                 process = await self._restart(pause)
         finally:
@@ -158,7 +169,7 @@ class Helper:
 
     async def _receive(self, process: asyncio.subprocess.Process) -> None:
         while (answer := await _next(process)) is not None:
-            waiting = self._pending.pop(answer.n)
+            waiting, _ = self._pending.pop(answer.n)
             if waiting.done():  # whoever asked was cancelled
                 continue
             if answer.outcome == frames.OK:
@@ -168,9 +179,16 @@ class Helper:
             else:
                 waiting.set_exception(StoreError(answer.body.decode()))
 
+    def _fail_questions(self) -> None:
+        for n, (waiting, change) in list(self._pending.items()):
+            if not change:
+                del self._pending[n]
+                if not waiting.done():
+                    waiting.set_exception(StoreError(self._outage))
+
     def _settle(self, mark: Mark | None) -> None:
         """Answer what a dead process left open. At most its last request was done without our hearing of it."""
-        for n, waiting in self._pending.items():
+        for n, (waiting, _) in self._pending.items():
             if waiting.done():
                 continue
             if mark is not None and mark.n == n:

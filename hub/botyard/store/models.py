@@ -144,7 +144,7 @@ class Position(Model):
 class Mark(Model):
     """One row: the last thing that the writer committed and its answer, for a hub that lost its writer in between."""
 
-    id = fields.SmallIntField(primary_key=True, generated=False)
+    id = fields.IntField(primary_key=True)
     session = fields.CharField(max_length=32)
     n = fields.BigIntField()
     answer = fields.BinaryField()

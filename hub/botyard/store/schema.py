@@ -40,6 +40,10 @@ def config(path: Path, **pragmas: str | int) -> dict[str, Any]:
     }
 
 
+# For `python -m tortoise -c botyard.store.schema.DEVELOPMENT makemigrations`, after a change to the models.
+DEVELOPMENT = config(Path(":memory:"))
+
+
 class Database:
     """A connection for reading through the models, to a database that is up to date while the `async with` lasts.
 

@@ -45,20 +45,31 @@ class SqliteStore:
     """`Store` in the SQLite database `path`, which is made when it is not there.
 
     `quarantine_limit` is how many refused messages are kept of each robot. `max_size` in bytes, when given, is how far
-    the database may grow; a batch beyond it raises StoreError, as on a full disk. One hub at a time: a second one that
-    opens the same file gets StoreError.
+    the database may grow; a batch beyond it raises StoreError, as on a full disk. `patience` is how many seconds one
+    read of samples may take. One hub at a time: a second one that opens the same file gets StoreError.
     """
 
     def __init__(
-        self, path: Path, *, quarantine_limit: int = 1000, max_size: int | None = None, clock: Clock | None = None
+        self,
+        path: Path,
+        *,
+        quarantine_limit: int = 1000,
+        max_size: int | None = None,
+        patience: float = 30.0,
+        clock: Clock | None = None,
     ) -> None:
         self._path = path
         options = {"session": secrets.token_hex(8), "quarantine_limit": quarantine_limit, "max_size": max_size}
         clock = clock or SystemClock()
         self._writer = Helper("SQLite writer", WRITER, [str(path), _json(options).decode()], clock)
-        self._reader = Helper("SQLite reader", READER, [str(path)], clock)
+        self._reader = Helper("SQLite reader", READER, [str(path), _json({"patience": patience}).decode()], clock)
         self._open = contextlib.AsyncExitStack()
         self._db = Database(path)
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        return self._path
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
@@ -77,12 +88,12 @@ class SqliteStore:
 
     async def ping(self) -> None:
         """As `Store.ping`."""
-        await self._writer.call("ping", b"")
-        await self._reader.call("ping", b"")
+        await self._writer.ask("ping")
+        await self._reader.ask("ping")
 
     async def commit(self, batch: Batch) -> Committed:
         """As `Store.commit`."""
-        return Committed(_ids.decode(await self._writer.call("commit", _packed(batch))))
+        return Committed(_ids.decode(await self._writer.change("commit", _packed(batch))))
 
     async def positions(self) -> list[Position]:
         """As `Store.positions`."""
@@ -112,13 +123,13 @@ class SqliteStore:
             ts, key = decode(cursor, "samples", 2)
             after = max(after, (ts, key))
         query = {"robots": robots, "channels": channels, "end": clamp(end, HIGHEST), "limit": positive("limit", limit)}
-        answer = await self._reader.call("samples", _pack({**query, "ts": after[0], "id": after[1]}))
+        answer = await self._reader.ask("samples", _pack({**query, "ts": after[0], "id": after[1]}))
         found, last = _page.decode(answer)
         return Page(found, None if last is None else encode("samples", *last))
 
     async def latest(self, robot: str, channels: list[str] | None = None) -> list[Sample]:
         """As `Store.latest`, by channel."""
-        return _samples.decode(await self._reader.call("latest", _pack({"robot": robot, "channels": channels})))
+        return _samples.decode(await self._reader.ask("latest", _pack({"robot": robot, "channels": channels})))
 
     async def aggregate(self, robot: str, channel: str, *, start: int, end: int, bucket: int) -> list[BucketRow]:
         """As `Store.aggregate`."""
@@ -129,7 +140,7 @@ class SqliteStore:
             "end": clamp(end, HIGHEST),
             "bucket": positive("bucket", bucket),
         }
-        return _buckets.decode(await self._reader.call("aggregate", _pack(query)))
+        return _buckets.decode(await self._reader.ask("aggregate", _pack(query)))
 
     async def events(
         self,
@@ -158,15 +169,15 @@ class SqliteStore:
 
     async def add_robot(self, robot: RobotRow) -> None:
         """As `Store.add_robot`."""
-        await self._writer.call("add_robot", _robot(robot))
+        await self._writer.change("add_robot", _robot(robot))
 
     async def change_robot(self, robot: RobotRow) -> None:
         """As `Store.change_robot`."""
-        await self._writer.call("change_robot", _robot(robot))
+        await self._writer.change("change_robot", _robot(robot))
 
     async def remove_robot(self, robot_id: str) -> None:
         """As `Store.remove_robot`. Slice by slice, with room for commits in between; the robot itself goes last."""
-        while _more.decode(await self._writer.call("purge", _pack(robot_id))):
+        while _more.decode(await self._writer.change("purge", _pack(robot_id))):
             pass
 
 

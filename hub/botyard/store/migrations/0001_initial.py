@@ -39,7 +39,7 @@ class Migration(migrations.Migration):
         ops.CreateModel(
             name="Mark",
             fields=[
-                ("id", fields.SmallIntField(primary_key=True, unique=True, db_index=True)),
+                ("id", fields.IntField(generated=True, primary_key=True, unique=True, db_index=True)),
                 ("session", fields.CharField(max_length=32)),
                 ("n", fields.BigIntField()),
                 ("answer", fields.BinaryField()),

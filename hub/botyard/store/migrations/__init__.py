@@ -1,1 +1,4 @@
-"""Made with Tortoise (`make migrations` in CONTRIBUTING says how); never edited once released."""
+"""What changed in the schema, version by version. A migration that was released is never edited.
+
+After a change to the models: `python -m tortoise -c botyard.store.schema.DEVELOPMENT makemigrations`, then `make fmt`.
+"""

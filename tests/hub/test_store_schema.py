@@ -1,0 +1,165 @@
+"""The schema: the migrations make what the models say, keep what is there, and refuse what they do not know."""
+
+import contextlib
+import sqlite3
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from tortoise.context import TortoiseContext
+from tortoise.migrations.autodetector import MigrationAutodetector
+
+from botyard.store import migrations, models, schema
+from botyard.store.base import Batch, Column, StoreError
+from botyard.store.sqlite import SqliteStore
+
+FILLED = Batch(columns=[Column("r", "c", "number", "m", [1, 2], [0.5, 7])])
+
+ADDITION = """
+from tortoise import fields, migrations
+from tortoise.migrations import operations as ops
+
+class Migration(migrations.Migration):
+    dependencies = [("store", "0001_initial")]
+    operations = [
+        ops.AddField(model_name="Series", name="label", field=fields.TextField(null=True)),
+        {more}
+    ]
+"""
+FAILING = 'ops.RunSQL("INSERT INTO no_such_table VALUES (1)"),'
+
+
+def tables(path: Path) -> dict[str, str]:
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        return dict(db.execute("SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'").fetchall())
+
+
+def applied(path: Path) -> list[str]:
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        return [name for (name,) in db.execute("SELECT name FROM tortoise_migrations ORDER BY id")]
+
+
+async def filled(path: Path) -> None:
+    async with SqliteStore(path) as store:
+        await store.commit(FILLED)
+
+
+def add_migration(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the next version of the hub had one more migration."""
+    folder.mkdir(exist_ok=True)
+    (folder / "0002_label.py").write_text(text)
+    monkeypatch.setattr(migrations, "__path__", [*migrations.__path__, str(folder)])
+    monkeypatch.delitem(sys.modules, "botyard.store.migrations.0002_label", raising=False)
+    # Tortoise reloads the package, which would find its own folder only.
+    monkeypatch.setattr("tortoise.migrations.loader.reload", lambda module: module)
+
+
+async def test_models_hold_no_change_that_no_migration_makes(tmp_path: Path) -> None:
+    settings = schema.config(tmp_path / "hub.db")
+    with TortoiseContext() as context:
+        await context.init(config=settings)
+        assert context.apps is not None
+        changes = await MigrationAutodetector(context.apps, settings["apps"]).changes()
+        await context.close_connections()
+    assert [str(operation) for change in changes for operation in change.operations] == []
+
+
+async def test_a_model_change_without_a_migration_would_be_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = schema.config(tmp_path / "hub.db")
+    with TortoiseContext() as context:
+        await context.init(config=settings)
+        assert context.apps is not None
+        monkeypatch.delitem(context.apps["store"], "Mark")
+        changes = await MigrationAutodetector(context.apps, settings["apps"]).changes()
+        await context.close_connections()
+    assert len(changes) == 1
+
+
+async def test_new_database_has_the_tables_of_all_models_and_an_index_for_samples(tmp_path: Path) -> None:
+    await filled(tmp_path / "hub.db")
+    made = tables(tmp_path / "hub.db")
+    assert set(made) >= {
+        "robot",
+        "series",
+        "sample",
+        "event",
+        "report",
+        "robot_state",
+        "quarantine",
+        "position",
+        "mark",
+    }
+    assert made["sample_series_ts"] == 'CREATE INDEX "sample_series_ts" ON "sample" ("series_id", "ts")'
+    assert models.Sample._meta.db_table == "sample"
+
+
+async def test_opening_again_changes_nothing_and_keeps_all(tmp_path: Path) -> None:
+    path = tmp_path / "hub.db"
+    await filled(path)
+    before = tables(path)
+    async with SqliteStore(path) as store:
+        assert [sample.value for sample in (await store.samples()).items] == [0.5, 7]
+    assert tables(path) == before
+    assert applied(path) == ["0001_initial"]
+
+
+async def test_database_of_an_older_version_is_upgraded_with_its_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "hub.db"
+    await filled(path)
+    add_migration(ADDITION.format(more=""), tmp_path / "more", monkeypatch)
+    async with SqliteStore(path) as store:
+        await store.commit(FILLED)
+        assert [sample.value for sample in (await store.samples()).items] == [0.5, 0.5, 7, 7]
+    assert '"label" TEXT' in tables(path)["series"]
+    assert applied(path) == ["0001_initial", "0002_label"]
+
+
+async def test_migration_that_fails_half_way_leaves_the_database_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "hub.db"
+    await filled(path)
+    before = tables(path)
+    with monkeypatch.context() as newer:
+        add_migration(ADDITION.format(more=FAILING), tmp_path / "more", newer)
+        with pytest.raises(StoreError, match=r"hub\.db: .*no_such_table"):
+            async with SqliteStore(path):
+                pass
+    assert tables(path) == before
+    async with SqliteStore(path) as store:
+        assert len((await store.samples()).items) == 2
+
+
+async def test_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "hub.db"
+    await filled(path)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute(
+            "INSERT INTO tortoise_migrations (app, name, applied_at) VALUES ('store', '0099_future', '2030-01-01')"
+        )
+        db.commit()
+    with pytest.raises(
+        StoreError, match=r"hub\.db: a newer Botyard has made this database \(it has 0099_future.*upgrade"
+    ):
+        async with SqliteStore(path):
+            pass
+    assert applied(path) == ["0001_initial", "0099_future"]
+
+
+async def test_database_of_another_program_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "hub.db"
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE robot (id TEXT)")
+    with pytest.raises(StoreError, match=r"hub\.db: this database was not made by Botyard"):
+        async with SqliteStore(path):
+            pass
+    assert list(tables(path)) == ["robot"]
+
+
+def test_migrations_are_files_of_the_package() -> None:
+    assert files("botyard.store.migrations").joinpath("0001_initial.py").is_file()
