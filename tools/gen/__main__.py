@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tools.gen import settings, typescript, wire
+from tools.gen import code, settings, typescript, wire
 from tools.gen.markdown import between_markers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,6 +19,9 @@ WHOLE: dict[str, Callable[[Path], str]] = {
 PARTS: dict[str, Callable[[Path], str]] = {
     "docs/reference/wire.md": wire.page,
     "docs/reference/configuration.md": settings.hub_page,
+    "docs/reference/robot-yaml.md": settings.robot_page,
+    "docs/reference/cli.md": code.commands_page,
+    "docs/reference/hooks.md": code.hooks_page,
 }
 
 

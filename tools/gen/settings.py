@@ -13,6 +13,11 @@ def hub_page(root: Path) -> str:
     return page(root / "hub/botyard/core/config.schema.json", "BOTYARD")
 
 
+def robot_page(root: Path) -> str:
+    """The keys of robot.yaml."""
+    return page(root / "edge/botyard_edge/robot.schema.json", "BOTYARD_EDGE")
+
+
 def page(path: Path, prefix: str | None) -> str:
     """A table per section; `prefix` is that of the environment variables. Raises OSError without the file."""
     schema: Schema = json.loads(path.read_text(encoding="utf-8"))
@@ -24,13 +29,16 @@ def _section(section: Schema, path: tuple[str, ...], prefix: str | None) -> Iter
     sections: dict[str, Schema] = {}
     for key, part in section["properties"].items():
         (sections if "properties" in part else leaves)[key] = part
+        each = part.get("additionalProperties")
+        if isinstance(each, dict) and "properties" in each:
+            sections[f"{key}.<name>"] = each
     if path:
-        yield f"## `{'.'.join(path)}` {{ #{'-'.join(path)} }}"
+        yield f"## `{'.'.join(path)}` {{ #{'-'.join(path).replace('.<name>', '')} }}"
         yield section["description"]
     else:
         yield "## At the top level { #top }"
     if leaves:
-        if prefix:
+        if prefix and "<" not in "".join(path):
             yield f"In the environment: `{'__'.join((prefix, *path, next(iter(leaves)))).upper()}` and so on."
         yield table(("Key", "Meaning", "Type", "Default", "Example"), (_row(*leaf, section) for leaf in leaves.items()))
     for key, part in sections.items():
