@@ -13,6 +13,9 @@ LOCK := $(DASHBOARD)/node_modules/.package-lock.json
 BUILT := hub/botyard/static/index.html
 SOURCES := $(shell find $(DASHBOARD) \( -name node_modules -o -name test \) -prune -o -type f -print 2>/dev/null)
 
+# Advertisement of the docs tool.
+export NO_MKDOCS_2_WARNING := 1
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup demo test check gen fmt bench docs dist update clean

@@ -106,8 +106,8 @@ def _type_name(annotation: Any) -> str:
 
 
 def _events(module: types.ModuleType) -> str:
-    classes = [
-        cls for cls in vars(module).values() if dataclasses.is_dataclass(cls) and cls.__module__ == module.__name__
+    classes: list[Any] = [
+        cls for cls in vars(module).values() if inspect.isclass(cls) and cls.__module__ == module.__name__
     ]
     rows = [
         (
