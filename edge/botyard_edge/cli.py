@@ -1,0 +1,102 @@
+"""The `botyard-edge` command."""
+
+import argparse
+import asyncio
+import logging
+import os
+import random
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from botyard_edge.config import Config, load_config
+from botyard_edge.plugins import PluginError, build_plugin_manager, drivers
+from botyard_edge.runtime import Runtime
+from botyard_edge.transport import Transport
+from botyard_schemas import __version__
+from botyard_schemas.clock import SystemClock
+from botyard_schemas.settings import SettingsError
+
+SETTINGS_ARE_WRONG = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code (2: the settings are wrong)."""
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(
+        level=logging.DEBUG if arguments.verbose else logging.INFO,
+        format="%(asctime)s %(levelname)-7s %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        return int(arguments.work(arguments))
+    except (SettingsError, PluginError) as error:
+        print(error, file=sys.stderr)
+        return SETTINGS_ARE_WRONG
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="botyard-edge", description="Connects a robot to its Botyard hub.")
+    parser.add_argument("--version", action="version", version=f"botyard-edge {__version__}")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say more about what happens")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="run the drivers of a robot until SIGTERM or Ctrl+C")
+    run.add_argument("settings", type=Path, metavar="robot.yaml")
+    run.add_argument(
+        "--until-done", action="store_true", help="end once every driver has finished and the hub has everything"
+    )
+    run.set_defaults(work=_run)
+    check = commands.add_parser("check", help="check the settings and say what is wrong with them")
+    check.add_argument("settings", type=Path, metavar="robot.yaml")
+    check.set_defaults(work=_check)
+    listing = commands.add_parser("drivers", help="list the drivers that can be named in robot.yaml")
+    listing.set_defaults(work=_drivers)
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    config = load_config(arguments.settings, os.environ)
+    if arguments.until_done:
+        config = replace(config, exit_when_done=True)
+    return asyncio.run(_serve(config))
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    config = load_config(arguments.settings, os.environ)
+    names = ", ".join(f"{driver.name} ({driver.spec.name})" for driver in config.drivers)
+    print(f"{arguments.settings} is fine: robot {config.robot} with {names}")
+    return 0
+
+
+def _drivers(arguments: argparse.Namespace) -> int:
+    del arguments
+    for name, spec in sorted(drivers(build_plugin_manager()).items()):
+        print(f"{name:12} {spec.description}")
+    return 0
+
+
+async def _serve(config: Config) -> int:
+    runtime = Runtime(config, clock=SystemClock(), rng=random.Random(), transport=_transport(config))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, runtime.stop)
+    try:
+        return await runtime.run()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def _transport(config: Config) -> Transport:
+    try:
+        from botyard_edge.mqtt import MqttTransport  # heavy, and an extra
+    except ModuleNotFoundError as error:
+        raise PluginError(f"the package {error.name!r} is missing: pip install 'botyard[edge]'") from error
+    broker = config.broker
+    return MqttTransport(config.robot, broker.url, broker.username, broker.password, broker.keepalive)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""Settings of one robot: `robot.yaml` and the environment, checked against `robot.schema.json` and the drivers'."""
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from botyard_edge.driver import DriverSpec
+from botyard_edge.link import LinkSettings
+from botyard_edge.node import Backoff
+from botyard_edge.outbox import Limits
+from botyard_edge.plugins import build_plugin_manager, drivers, unknown_driver
+from botyard_edge.state import StateSettings
+from botyard_edge.telemetry import BatchLimits
+from botyard_schemas import settings
+from botyard_schemas.messages import About
+from botyard_schemas.settings import SettingsError
+
+PREFIX = "BOTYARD_EDGE"
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where the broker is and who asks."""
+
+    url: str = "mqtt://localhost:1883"
+    username: str | None = None
+    password: str | None = None
+    keepalive: int = 15
+
+
+@dataclass(frozen=True, slots=True)
+class DriverSettings:
+    """One driver to run: its name on this robot, what it is, and its options with defaults filled in."""
+
+    name: str
+    spec: DriverSpec
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything about one robot. Relative paths in driver options are relative to `folder`; times are seconds."""
+
+    robot: str
+    drivers: tuple[DriverSettings, ...]
+    about: About = field(default_factory=About)
+    folder: Path = Path()
+    broker: Broker = field(default_factory=Broker)
+    link: LinkSettings = field(default_factory=LinkSettings)
+    telemetry: BatchLimits = field(default_factory=BatchLimits)
+    state: StateSettings = field(default_factory=StateSettings)
+    outbox: Limits = field(default_factory=Limits)
+    flush_timeout: float = 3.0
+    exit_when_done: bool = False
+
+
+@functools.cache
+def robot_schema() -> dict[str, Any]:
+    """The JSON Schema of `robot.yaml`. Do not change what you get."""
+    text = files("botyard_edge").joinpath("robot.schema.json").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+def load_config(path: Path, environ: Mapping[str, str], *, plugins: pluggy.PluginManager | None = None) -> Config:
+    """Read and check the settings. `plugins` None: the built-in, the installed and those that the file names.
+
+    Raises SettingsError, whose text has a line per problem with file and line, and PluginError.
+    """
+    # The file is looked into before it is checked: which drivers it names decides which options are allowed.
+    raw = settings.load(path, {}, environ={}, prefix=PREFIX)
+    if plugins is None:
+        modules = raw.get("plugins", [])
+        plugins = build_plugin_manager(m for m in modules if isinstance(m, str)) if isinstance(modules, list) else None
+    known = drivers(plugins) if plugins else {}
+    schema = schema_with_options(raw.get("drivers"), known)
+    loaded = settings.load(path, schema, environ=environ, prefix=PREFIX)
+    problems = [
+        f"{settings.locate(path, ('drivers', name, 'type'))}: "
+        f"drivers.{name}.type: {unknown_driver(part['type'], known)}"
+        for name, part in loaded["drivers"].items()
+        if part["type"] not in known
+    ]
+    if problems:
+        raise SettingsError(problems)
+    return _config(loaded, known, path)
+
+
+def schema_with_options(named: object, known: Mapping[str, DriverSpec]) -> dict[str, Any]:
+    """The schema of a `robot.yaml` that names these drivers, with each driver's own options in their place."""
+    schema: dict[str, Any] = json.loads(json.dumps(robot_schema()))
+    section = schema["properties"]["drivers"]
+    if not isinstance(named, dict):
+        return schema
+    section["properties"] = {}
+    for name, part in named.items():
+        kind = part.get("type", name) if isinstance(part, dict) else name
+        driver = json.loads(json.dumps(section["additionalProperties"]))
+        driver["properties"]["type"]["default"] = name
+        if isinstance(kind, str) and kind in known:
+            driver["properties"]["options"] = {"default": {}, **known[kind].options}
+        section["properties"][name] = driver
+    return schema
+
+
+def _config(loaded: dict[str, Any], known: Mapping[str, DriverSpec], path: Path) -> Config:
+    link = loaded["link"]
+    return Config(
+        robot=loaded["robot"],
+        about=About(**loaded["about"]),
+        drivers=tuple(
+            DriverSettings(name, known[part["type"]], part["options"]) for name, part in loaded["drivers"].items()
+        ),
+        folder=path.resolve().parent,
+        broker=Broker(
+            url=link["url"],
+            username=link["username"] or (loaded["robot"] if link["token"] else None),
+            password=link["password"] or link["token"],
+            keepalive=link["keepalive"],
+        ),
+        link=LinkSettings(
+            heartbeat=float(link["heartbeat"]),
+            reconnect=Backoff(link["reconnect_min"], max(link["reconnect_min"], link["reconnect_max"])),
+            window=link["window"],
+            resend_after=link["resend_after"],
+        ),
+        telemetry=BatchLimits(loaded["telemetry"]["max_samples"], loaded["telemetry"]["max_age"]),
+        state=StateSettings(loaded["state"]["period"], loaded["state"]["max_rate"]),
+        outbox=Limits(loaded["outbox"]["max_messages"], loaded["outbox"]["max_bytes"]),
+        flush_timeout=loaded["shutdown"]["flush_timeout"],
+        exit_when_done=loaded["exit_when_done"],
+    )

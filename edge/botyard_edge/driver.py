@@ -1,0 +1,203 @@
+"""The public contract between a robot's driver and the runtime. A driver's author needs this module and no other.
+
+A driver is an async context manager that knows its capabilities once it is entered. The runtime calls `run`, which
+publishes samples through its `Port` until it has nothing more to say, and `execute` for each command of the hub. What
+the runtime does when a driver fails is said by the error's class.
+"""
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self, TypedDict, Unpack
+
+from botyard_schemas.clock import Clock
+from botyard_schemas.messages import About, Battery, Command, Geo, Health, Mode, Pose, Severity, ValueType
+
+__all__ = [
+    "About",
+    "Battery",
+    "Capabilities",
+    "Channel",
+    "Command",
+    "CommandFailedError",
+    "CommandRejectedError",
+    "CommandSpec",
+    "ConfigurationError",
+    "ConnectionLostError",
+    "Driver",
+    "DriverContext",
+    "DriverError",
+    "DriverSpec",
+    "Geo",
+    "Port",
+    "Pose",
+    "Progress",
+    "ReadingError",
+    "Severity",
+    "StateChange",
+]
+
+
+class DriverError(Exception):
+    """Something went wrong: restarted after a pause that grows, with a traceback. So is any other error."""
+
+
+class ConfigurationError(DriverError):
+    """The options cannot work, and trying again would not help: failed until the edge is started anew."""
+
+
+class ConnectionLostError(DriverError):
+    """The robot behind the driver cannot be reached: restarted after a pause that grows, without a traceback."""
+
+
+class ReadingError(DriverError):
+    """Raised by the runtime: what the driver published is not what it declared. The sentence names the channel."""
+
+
+class CommandRejectedError(DriverError):
+    """Nothing was begun, and the command's report says `rejected` with this sentence. The driver goes on."""
+
+
+class CommandFailedError(DriverError):
+    """The command ended without success: its report says `failed`, or `cancelled` when somebody wanted it so."""
+
+    def __init__(self, message: str, *, cancelled: bool = False) -> None:
+        super().__init__(message)
+        self.cancelled = cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel that the driver may publish. `unit` is a UCUM code; `rate` is samples per second, as far as known."""
+
+    name: str
+    type: ValueType = "number"
+    unit: str | None = None
+    rate: float | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """A command that the driver executes; `args` is the JSON Schema of its arguments."""
+
+    name: str
+    description: str = ""
+    args: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "maxProperties": 0})
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What the robot behind a driver can do. `lossless` says that its data are recorded elsewhere and can wait:
+    publishing then blocks while the outbox is full, instead of giving up the oldest telemetry."""
+
+    channels: tuple[Channel, ...] = ()
+    commands: tuple[CommandSpec, ...] = ()
+    lossless: bool = False
+    about: About = field(default_factory=About)
+
+
+class StateChange(TypedDict, total=False):
+    """The parts of the robot's state that a driver knows; parts that are not named stay as they are."""
+
+    mode: Mode
+    mode_reason: str | None
+    health: Health
+    health_reasons: list[str]
+    busy: bool
+    doing: str | None
+    pose: Pose
+    geo: Geo
+    battery: Battery
+
+
+class Port(Protocol):
+    """What the runtime gives a running driver. Times are microseconds since 1970."""
+
+    async def publish(self, values: Mapping[str, Any], *, ts: int | None = None) -> None:
+        """Samples of several channels at one instant (None: now). None, NaN and infinities mean "no sample".
+
+        Raises ReadingError for a channel that was not declared or a value of another type.
+        """
+
+    async def publish_columns(self, ts: Sequence[int], columns: Mapping[str, Sequence[Any]]) -> None:
+        """Many instants at once: each column has one value per time. Raises ReadingError."""
+
+    async def event(
+        self,
+        name: str,
+        severity: Severity = "info",
+        message: str | None = None,
+        *,
+        data: dict[str, Any] | None = None,
+        ts: int | None = None,
+        cause: str | None = None,
+    ) -> None:
+        """Tell that something happened at `ts` (None: now)."""
+
+    def update_state(self, **changes: Unpack[StateChange]) -> None:
+        """Change parts of the robot's state; the runtime decides when to send it."""
+
+
+Progress = Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class DriverContext:
+    """What a driver is made from. `options` keep the driver's schema and have its defaults filled in; relative paths in
+    them are relative to `folder`. Time and randomness come from here only, so that simulations can be repeated."""
+
+    robot: str
+    name: str
+    options: Mapping[str, Any]
+    folder: Path
+    clock: Clock
+    rng: random.Random
+
+
+class Driver(ABC):
+    """One robot, or a part of one. Opened by `async with`, and opened anew by a new instance after each failure."""
+
+    def __init__(self, context: DriverContext) -> None:
+        self.context = context
+
+    async def __aenter__(self) -> Self:
+        """Connect to the robot. Raises ConfigurationError or ConnectionLostError."""
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:  # noqa: B027 - most have nothing to let go of
+        """Let go of the robot."""
+
+    @property
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What the robot can do; asked once, after `__aenter__`."""
+
+    @abstractmethod
+    async def run(self, port: Port) -> None:
+        """Publish until there is nothing more to publish. Returning means that the work is done."""
+
+    async def execute(self, command: Command, progress: Progress) -> dict[str, Any] | None:
+        """Do what the command asks and return its result. Called concurrently with `run`, and with other commands.
+
+        `await progress(0.4)` reports how far it is. Raises CommandRejectedError or CommandFailedError.
+        """
+        del progress
+        raise CommandRejectedError(f"{command.name}: this driver executes no commands")
+
+    async def stop(self) -> None:  # noqa: B027 - what does not move is at rest
+        """Bring the robot to rest, as soon as is safe. Called before the end and when the hub asks for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriverSpec:
+    """How a driver is registered: its name in `robot.yaml`, the JSON Schema of its options, and how it is made."""
+
+    name: str
+    description: str
+    factory: Callable[[DriverContext], Driver]
+    options: Mapping[str, Any]
+
+    EMPTY_OPTIONS: ClassVar[Mapping[str, Any]] = {"type": "object", "additionalProperties": False, "properties": {}}

@@ -1,0 +1,68 @@
+"""The runtime's side of a driver's `Port`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack
+
+from botyard_edge.bus import Bus
+from botyard_edge.driver import StateChange
+from botyard_edge.outbox import Outbox
+from botyard_edge.state import StateKeeper
+from botyard_edge.telemetry import TelemetryWriter
+from botyard_schemas.clock import Clock
+from botyard_schemas.messages import Event, Severity
+
+MESSAGE_LENGTH = 4096
+
+
+class RuntimePort:
+    """Leads what one driver says to telemetry, outbox, state and bus."""
+
+    def __init__(
+        self,
+        name: str,
+        writer: TelemetryWriter,
+        outbox: Outbox,
+        state: StateKeeper,
+        bus: Bus,
+        *,
+        clock: Clock,
+        lossless: bool,
+    ) -> None:
+        self._name = name
+        self._writer = writer
+        self._outbox = outbox
+        self._state = state
+        self._bus = bus
+        self._clock = clock
+        self._lossless = lossless
+
+    async def publish(self, values: Mapping[str, Any], *, ts: int | None = None) -> None:
+        ts = self._clock.now() if ts is None else ts
+        await self._writer.publish(ts, values)
+        for channel, value in values.items():
+            self._bus.publish(f"samples/{self._name}/{channel}", (ts, value))
+
+    async def publish_columns(self, ts: Sequence[int], columns: Mapping[str, Sequence[Any]]) -> None:
+        await self._writer.publish_columns(ts, columns)
+        if ts:
+            for channel, column in columns.items():
+                self._bus.publish(f"samples/{self._name}/{channel}", (ts[-1], column[-1]))
+
+    async def event(
+        self,
+        name: str,
+        severity: Severity = "info",
+        message: str | None = None,
+        *,
+        data: dict[str, Any] | None = None,
+        ts: int | None = None,
+        cause: str | None = None,
+    ) -> None:
+        now = self._clock.now()
+        text = message[:MESSAGE_LENGTH] if message else None
+        event = Event(name, severity, text, 0 if ts is None else ts - now, data or {}, cause)
+        await self._outbox.put(event, ts=now, wait=self._lossless)
+
+    def update_state(self, **changes: Unpack[StateChange]) -> None:
+        self._state.update(self._name, **changes)
+        self._bus.publish(f"state/{self._name}", changes)

@@ -1,0 +1,259 @@
+"""One robot's runtime: composes drivers, outbox and link, and owns their tasks.
+
+Clock, randomness and transport are passed in, so that many runtimes run in one process on virtual time.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
+from typing import Any, Self
+
+import msgspec
+
+from botyard_edge.bus import Bus
+from botyard_edge.commands import CommandDesk
+from botyard_edge.config import Config, DriverSettings
+from botyard_edge.driver import ConfigurationError, Driver, DriverContext
+from botyard_edge.link import Link
+from botyard_edge.node import Node, Work
+from botyard_edge.outbox import MemoryOutbox, Outbox
+from botyard_edge.port import RuntimePort
+from botyard_edge.state import StateKeeper
+from botyard_edge.telemetry import TelemetryWriter
+from botyard_edge.timing import wait_event
+from botyard_edge.transport import Transport
+from botyard_schemas import __version__
+from botyard_schemas.clock import Clock
+from botyard_schemas.messages import Event, LinkState, NodeState, Severity
+
+log = logging.getLogger(__name__)
+
+# Events of the runtime itself that wait for the outbox.
+MAX_EVENTS = 256
+
+
+class Runtime:
+    """Runs while its `async with` lasts. Leaving it stops the drivers, flushes what it can, and says goodbye."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        transport: Transport,
+        outbox: Outbox | None = None,
+    ) -> None:
+        self.config = config
+        self.bus = Bus()
+        self.outbox: Outbox = outbox or MemoryOutbox(config.robot, clock=clock, rng=rng, limits=config.outbox)
+        self._clock = clock
+        self._rng = rng
+        self._stopping = asyncio.Event()
+        self._events: asyncio.Queue[Event] = asyncio.Queue(MAX_EVENTS)
+        about = msgspec.structs.replace(config.about, software=f"botyard-edge {__version__}")
+        self.state = StateKeeper(about, self.outbox.put, self._link_state, clock=clock, settings=config.state)
+        self.desk = CommandDesk(self.outbox.put, clock=clock)
+        self.link = Link(
+            config.robot,
+            transport,
+            self.outbox,
+            clock=clock,
+            rng=rng,
+            on_command=self.desk.take,
+            bus=self.bus,
+            settings=config.link,
+        )
+        self._nodes: dict[str, Node] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._drivers: dict[str, Driver] = {}
+        self._writers: dict[str, TelemetryWriter] = {}
+        self._stack = AsyncExitStack()
+        self._group: asyncio.TaskGroup
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.outbox)
+            self._group = await stack.enter_async_context(asyncio.TaskGroup())
+            self._start("link", _forever(self.link.run))
+            self._start("state", _forever(self.state.run))
+            self._start("commands", _forever(self.desk.run))
+            self._start("events", _forever(self._pass_events_on))
+            for settings in self.config.drivers:
+                self._start(_driver_node(settings.name), self._driver_work(settings))
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        try:
+            await self._wind_up()
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            await self._stack.aclose()
+
+    async def run(self) -> int:
+        """Run until `stop` is called, or with `exit_when_done` until everything is done. Returns the exit code."""
+        async with self:
+            await self.wait()
+        return 1 if self.failed and self.config.exit_when_done else 0
+
+    async def wait(self) -> None:
+        """Wait for `stop`, or with `exit_when_done` for the drivers' end and the hub's last acknowledgement."""
+        if not self.config.exit_when_done:
+            await self._stopping.wait()
+            return
+        waits = {
+            asyncio.create_task(self._stopping.wait(), name="edge.stopping"),
+            asyncio.create_task(self.done(), name="edge.done"),
+        }
+        try:
+            finished, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for task in finished:
+                task.result()
+        finally:
+            for task in waits:
+                task.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+
+    def stop(self) -> None:
+        """Ask for the end."""
+        self._stopping.set()
+
+    async def done(self) -> None:
+        """Wait until every driver has ended by itself and the hub has acknowledged everything."""
+        await asyncio.wait([self._tasks[_driver_node(settings.name)] for settings in self.config.drivers])
+        await self._events.join()
+        await self.state.flush()
+        await self.outbox.drained()
+
+    @property
+    def failed(self) -> bool:
+        """Whether a driver cannot work."""
+        return any(node.state.status == "failed" for node in self._nodes.values())
+
+    async def _wind_up(self) -> None:
+        """Stop the drivers, and give what is left a bounded time to reach the hub."""
+        await self._bounded(self._stop_drivers(), "edge.stop")
+        drivers = [self._tasks[_driver_node(settings.name)] for settings in self.config.drivers]
+        for task in drivers:
+            task.cancel()
+        await asyncio.gather(*drivers, return_exceptions=True)
+        if not await self._bounded(self._flush(), "edge.flush") and self.outbox.backlog:
+            log.info("%d messages are left after %.1f s", self.outbox.backlog, self.config.flush_timeout)
+
+    async def _bounded(self, work: Coroutine[Any, Any, None], name: str) -> bool:
+        """Give the work as long as the settings allow for flushing; returns whether it was enough."""
+        finished = asyncio.Event()
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(lambda _: finished.set())
+        try:
+            return await wait_event(finished, self._clock, self.config.flush_timeout)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _stop_drivers(self) -> None:
+        for name, driver in list(self._drivers.items()):
+            try:
+                await driver.stop()
+            except Exception:
+                log.exception("driver %s did not stop", name)
+
+    async def _flush(self) -> None:
+        for writer in self._writers.values():
+            await writer.flush()
+        await self.state.flush()
+        await self.outbox.drained()
+
+    def _start(self, name: str, work: Work) -> None:
+        node = Node(name, work, clock=self._clock, rng=self._rng, on_change=self._on_change)
+        self._nodes[name] = node
+        self._tasks[name] = self._group.create_task(node.run(), name=f"edge.{name}")
+
+    def _on_change(self, name: str, state: NodeState) -> None:
+        self.state.node(name, state)
+        self.bus.publish(f"nodes/{name}", state)
+        if state.status == "failed":
+            self._tell("node.failed", "error", f"{name} cannot work: {state.error}", name, state)
+        elif state.status == "backoff":
+            self._tell("node.restarting", "warning", f"{name} failed and is started again: {state.error}", name, state)
+        elif state.status == "running" and state.restarts:
+            self._tell("node.recovered", "info", f"{name} works again", name, state)
+
+    def _tell(self, event: str, severity: Severity, message: str, node: str, state: NodeState) -> None:
+        data: dict[str, Any] = {"node": node, "restarts": state.restarts}
+        if self._events.full():
+            log.warning("event %s is lost, %d are waiting: %s", event, MAX_EVENTS, message)
+            return
+        self._events.put_nowait(Event(event, severity, message, data=data))
+
+    async def _pass_events_on(self) -> None:
+        while True:
+            event = await self._events.get()
+            try:
+                await self.outbox.put(event)
+            finally:
+                self._events.task_done()
+
+    def _link_state(self) -> LinkState:
+        return LinkState(self.outbox.backlog, self.outbox.dropped)
+
+    def _driver_work(self, settings: DriverSettings) -> Work:
+        # Drawn once, so that a restart continues the same stream instead of shifting the others'.
+        rng = random.Random(self._rng.getrandbits(64))
+
+        async def work(ready: Callable[[], None]) -> None:
+            context = DriverContext(
+                self.config.robot, settings.name, settings.options, self.config.folder, self._clock, rng
+            )
+            async with settings.spec.factory(context) as driver:
+                await self._drive(settings.name, driver, ready)
+
+        return work
+
+    async def _drive(self, name: str, driver: Driver, ready: Callable[[], None]) -> None:
+        capabilities = driver.capabilities
+        writer = TelemetryWriter(
+            capabilities.channels,
+            self.outbox,
+            clock=self._clock,
+            limits=self.config.telemetry,
+            lossless=capabilities.lossless,
+        )
+        try:
+            self.desk.offer(driver, capabilities.commands)
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from error
+        self.state.about(capabilities.about)
+        self._drivers[name], self._writers[name] = driver, writer
+        flusher = asyncio.create_task(writer.run(), name=f"edge.{_driver_node(name)}.telemetry")
+        try:
+            ready()
+            port = RuntimePort(
+                name, writer, self.outbox, self.state, self.bus, clock=self._clock, lossless=capabilities.lossless
+            )
+            await driver.run(port)
+        except Exception:
+            await writer.flush()  # what was measured before the failure counts
+            raise
+        finally:
+            self.desk.withdraw(driver)
+            self._drivers.pop(name, None)
+            flusher.cancel()
+            await asyncio.gather(flusher, return_exceptions=True)
+        await writer.flush()
+
+
+def _driver_node(name: str) -> str:
+    return f"driver.{name}"
+
+
+def _forever(run: Callable[[], Awaitable[None]]) -> Work:
+    async def work(ready: Callable[[], None]) -> None:
+        ready()
+        await run()
+
+    return work

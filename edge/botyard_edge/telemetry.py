@@ -1,0 +1,319 @@
+"""Samples to batches: columnar groups, closed by number of samples, by size in bytes and by age."""
+
+import asyncio
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from botyard_edge.driver import Channel, ReadingError
+from botyard_edge.outbox import Outbox
+from botyard_schemas.clock import Clock
+from botyard_schemas.messages import Channel as WireChannel
+from botyard_schemas.messages import Geo, Group, Pose, Telemetry
+
+# Encoded size that a batch stays under, so that with its envelope it keeps the hub's 256 KiB.
+MAX_BYTES = 200_000
+MAX_GROUPS = 500  # the contract allows 1024
+MAX_INTEGER = 2**53 - 1
+MAX_TEXT = 65536
+
+# Upper bounds of encoded sizes: a float has up to 24 characters, a time offset up to 17, each with its comma.
+_FLOAT, _INT, _TIME, _COLUMN = 26, 18, 18, 60
+
+_encode = msgspec.json.encode
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """When a batch is closed: at this many samples, or when its oldest sample waits this many seconds."""
+
+    max_samples: int = 500
+    max_age: float = 1.0
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Samples of channels that are published together."""
+
+    names: tuple[str, ...]
+    ts: list[int] = field(default_factory=list)
+    columns: list[list[Any]] = field(default_factory=list)
+
+
+class Batcher:
+    """Collects samples. Each finite sample that is added comes out of `take` once, in order for each channel."""
+
+    def __init__(self, channels: Iterable[Channel], *, max_samples: int = 500, max_bytes: int = MAX_BYTES) -> None:
+        self._channels = {channel.name: channel for channel in channels}
+        self._max_samples = max_samples
+        self._max_bytes = max_bytes
+        self._groups: list[_Rows] = []
+        self._open: dict[str, _Rows] = {}
+        self._full: list[list[_Rows]] = []
+        self.samples = 0
+        self._bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._groups or self._full)
+
+    @property
+    def full(self) -> bool:
+        """Whether a batch is complete."""
+        return bool(self._full)
+
+    def add(self, ts: int, values: Mapping[str, Any]) -> None:
+        """Samples of one instant. Raises ReadingError, and then takes in none of them."""
+        row: dict[str, Any] = {}
+        cost: dict[str, int] = {}
+        for name, value in values.items():
+            sample, size = self._checked(name, value)
+            row[name] = sample
+            cost[name] = size
+        if all(sample is None for sample in row.values()):
+            return
+        for part in self._parts(row, cost):
+            self._add_row(ts, {name: row[name] for name in part}, sum(cost[name] for name in part) + _TIME)
+
+    def take(self, now: int, *, all_: bool = True) -> list[Telemetry]:
+        """The complete batches, with `all_` also the one that is being filled. Times are relative to `now`."""
+        if all_:
+            self._close()
+        batches = [telemetry(groups, self._channels, now) for groups in self._full]
+        self._full = []
+        return [batch for batch in batches if batch.groups]
+
+    def _parts(self, row: dict[str, Any], cost: dict[str, int]) -> list[list[str]]:
+        """The row's channels, split where one row alone would fill more than a batch."""
+        parts: list[list[str]] = [[]]
+        room = self._max_bytes
+        for name in row:
+            need = cost[name] + _COLUMN + len(name) + _TIME
+            if need > room and parts[-1]:
+                parts.append([])
+                room = self._max_bytes
+            parts[-1].append(name)
+            room -= need
+        return parts
+
+    def _add_row(self, ts: int, row: dict[str, Any], size: int) -> None:
+        names = tuple(row)
+        group = self._open.get(names[0])
+        if group is None or group.names != names:
+            group = None
+            size += sum(_COLUMN + len(name) for name in names)
+        filled = sum(sample is not None for sample in row.values())
+        if self.samples and (
+            self.samples + filled > self._max_samples
+            or self._bytes + size > self._max_bytes
+            or (group is None and len(self._groups) >= MAX_GROUPS)
+        ):
+            size += sum(_COLUMN + len(name) for name in names) if group is not None else 0
+            self._close()
+            group = None
+        if group is None:
+            group = _Rows(names, columns=[[] for _ in names])
+            self._groups.append(group)
+            # A channel that was in another group goes on in this one, so that its samples stay in order.
+            for name in names:
+                self._open.pop(name, None)
+            self._open.update(dict.fromkeys(names, group))
+        elif any(self._open.get(name) is not group for name in names):
+            self._open.pop(names[0])
+            self._add_row(ts, row, size)
+            return
+        group.ts.append(ts)
+        for column, sample in zip(group.columns, row.values(), strict=True):
+            column.append(sample)
+        self.samples += filled
+        self._bytes += size
+        if self.samples >= self._max_samples:
+            self._close()
+
+    def _close(self) -> None:
+        if self._groups:
+            self._full.append(self._groups)
+        self._groups, self._open, self.samples, self._bytes = [], {}, 0, 0
+
+    def _checked(self, name: str, value: Any) -> tuple[Any, int]:
+        """The sample as it goes on the wire (None: no sample), and an upper bound of its encoded size."""
+        channel = self._channels.get(name)
+        if channel is None:
+            raise ReadingError(f"channel {name!r} was published but not declared in the capabilities")
+        if value is None:
+            return None, 5
+        try:
+            sample, size = _CHECKS[channel.type](value)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ReadingError(
+                f"channel {name!r}: {_short(value)} is not a value of type {channel.type}: {error}"
+            ) from error
+        if size > self._max_bytes // 2:
+            raise ReadingError(f"channel {name!r}: one value of {size} bytes is too large, {self._max_bytes // 2} fit")
+        return sample, size
+
+
+def telemetry(groups: list[_Rows], channels: Mapping[str, Channel], now: int) -> Telemetry:
+    """A batch's body. Columns that hold no sample are left out; groups with the same times become one."""
+    times_of: dict[str, int] = {}
+    for rows in groups:
+        for name in rows.names:
+            times_of[name] = times_of.get(name, 0) + 1
+    merged: list[tuple[list[int], list[WireChannel]]] = []
+    by_times: dict[tuple[int, ...], int] = {}
+    for rows in groups:
+        columns = [
+            WireChannel(name, column, channels[name].type, channels[name].unit)
+            for name, column in zip(rows.names, rows.columns, strict=True)
+            if any(sample is not None for sample in column)
+        ]
+        if not columns:
+            continue
+        times = tuple(rows.ts)
+        # Only channels that occur once in the batch may move to an earlier group, for the sake of their order.
+        at = by_times.get(times) if all(times_of[column.name] == 1 for column in columns) else None
+        if at is not None and len(merged[at][1]) + len(columns) <= 4096:
+            merged[at][1].extend(columns)
+        else:
+            by_times[times] = len(merged)
+            merged.append(([ts - now for ts in times], columns))
+    return Telemetry([Group(dt, columns) for dt, columns in merged])
+
+
+class TelemetryWriter:
+    """Takes one driver's samples to the outbox. `run` closes batches by age; publishing closes them by size."""
+
+    def __init__(
+        self, channels: Iterable[Channel], outbox: Outbox, *, clock: Clock, limits: BatchLimits, lossless: bool
+    ) -> None:
+        self._batcher = Batcher(channels, max_samples=limits.max_samples)
+        self._outbox = outbox
+        self._clock = clock
+        self._max_age = limits.max_age
+        self._lossless = lossless
+        self._lock = asyncio.Lock()
+        self._begun = asyncio.Event()
+
+    async def publish(self, ts: int, values: Mapping[str, Any]) -> None:
+        """Add samples of one instant. Waits for room in the outbox when the driver is lossless."""
+        self._batcher.add(ts, values)
+        await self._pass_on(all_=False)
+
+    async def publish_columns(self, ts: Sequence[int], columns: Mapping[str, Sequence[Any]]) -> None:
+        """Add samples of many instants. Raises ReadingError when a column is not as long as `ts`."""
+        for name, column in columns.items():
+            if len(column) != len(ts):
+                raise ReadingError(f"channel {name!r}: {len(column)} values for {len(ts)} times")
+        if not columns:
+            return
+        names = tuple(columns)
+        for moment, row in zip(ts, zip(*columns.values(), strict=True), strict=True):
+            self._batcher.add(moment, dict(zip(names, row, strict=True)))
+            if self._batcher.full:
+                await self._pass_on(all_=False)
+        self._note_begun()
+
+    async def flush(self) -> None:
+        """Take everything to the outbox now."""
+        await self._pass_on(all_=True)
+
+    async def run(self) -> None:
+        """Close batches that are old enough, for ever."""
+        while True:
+            await self._begun.wait()
+            await self._clock.sleep(self._max_age)
+            await self.flush()
+
+    async def _pass_on(self, *, all_: bool) -> None:
+        if all_ or self._batcher.full:
+            async with self._lock:  # batches enter the outbox in the order in which they were closed
+                now = self._clock.now()
+                for batch in self._batcher.take(now, all_=all_):
+                    await self._outbox.put(batch, ts=now, wait=self._lossless)
+        self._note_begun()
+
+    def _note_begun(self) -> None:
+        if self._batcher:
+            self._begun.set()
+        else:
+            self._begun.clear()
+
+
+def _number(value: Any) -> tuple[Any, int]:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError("expected a number")
+    number = float(value)
+    return (number if math.isfinite(number) else None), _FLOAT
+
+
+def _integer(value: Any) -> tuple[Any, int]:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError("expected an integer")
+    if abs(value) > MAX_INTEGER:
+        raise ValueError("expected an integer of at most 53 bits")
+    return value, _INT
+
+
+def _boolean(value: Any) -> tuple[Any, int]:
+    if not isinstance(value, bool):
+        raise TypeError("expected true or false")
+    return value, 6
+
+
+def _text(value: Any) -> tuple[Any, int]:
+    if not isinstance(value, str):
+        raise TypeError("expected text")
+    if len(value) > MAX_TEXT:
+        raise ValueError(f"expected at most {MAX_TEXT} characters, these are {len(value)}")
+    return value, len(_encode(value)) + 1
+
+
+def _object(value: Any) -> tuple[Any, int]:
+    if not isinstance(value, (dict, list)):
+        raise TypeError("expected an object or a list")
+    # The driver may go on changing its own object; what was sampled is what is sent.
+    encoded = _encode(value)
+    return msgspec.Raw(encoded), len(encoded) + 1
+
+
+def _pose(value: Any) -> tuple[Any, int]:
+    if not isinstance(value, Pose):
+        raise TypeError("expected a Pose")
+    if not all(math.isfinite(number) for number in (value.x, value.y, value.z, value.yaw)):
+        return None, 5
+    return value, len(value.frame) * 6 + 4 * _FLOAT + 40
+
+
+def _geo(value: Any) -> tuple[Any, int]:
+    if not isinstance(value, Geo):
+        raise TypeError("expected a Geo")
+    if not (math.isfinite(value.lat) and math.isfinite(value.lon)):
+        return None, 5
+    if abs(value.lat) > 90 or abs(value.lon) > 180:
+        raise ValueError("expected a latitude within 90 and a longitude within 180 degrees")
+    return clean_geo(value), 4 * _FLOAT + 50
+
+
+def clean_geo(value: Geo) -> Geo:
+    """The position without parts that are not finite, and with the heading between 0 and 360 degrees."""
+    alt = value.alt if value.alt is not None and math.isfinite(value.alt) else None
+    heading = value.heading % 360.0 if value.heading is not None and math.isfinite(value.heading) else None
+    return Geo(value.lat, value.lon, alt, heading)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+_CHECKS = {
+    "number": _number,
+    "integer": _integer,
+    "boolean": _boolean,
+    "text": _text,
+    "object": _object,
+    "pose": _pose,
+    "geo": _geo,
+}

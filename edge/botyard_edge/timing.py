@@ -1,0 +1,27 @@
+"""Waiting for an event or for a clock, whichever comes first."""
+
+import asyncio
+
+from botyard_schemas.clock import Clock
+
+
+async def wait_event(event: asyncio.Event, clock: Clock, seconds: float) -> bool:
+    """Wait until the event is set, at most `seconds` of the clock's time. Returns whether it is set."""
+    if event.is_set() or seconds <= 0:
+        return event.is_set()
+    waiters = (
+        asyncio.create_task(event.wait(), name="edge.wait.event"),
+        asyncio.create_task(clock.sleep(seconds), name="edge.wait.clock"),
+    )
+    try:
+        await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for waiter in waiters:
+            waiter.cancel()
+        await asyncio.gather(*waiters, return_exceptions=True)
+    return event.is_set()
+
+
+async def wait_until(event: asyncio.Event, clock: Clock, moment: float) -> bool:
+    """As `wait_event`, until a moment of the clock's `monotonic()`."""
+    return await wait_event(event, clock, moment - clock.monotonic())

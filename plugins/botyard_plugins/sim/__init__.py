@@ -1,0 +1,1 @@
+"""The driver `sim`: a differential-drive robot that exists only here."""

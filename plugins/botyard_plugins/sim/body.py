@@ -1,0 +1,108 @@
+"""What a robot has besides its wheels: battery, motors, gripper, camera and radio, each with its noise."""
+
+import math
+import random
+from collections.abc import Sequence
+
+from botyard_plugins.sim.plan import Point
+
+AMBIENT = 21.0  # Cel
+IDLE_POWER = 35.0  # W: computer and sensors
+
+
+class Battery:
+    """A lithium battery of seven cells. `level` from 0 to 1."""
+
+    CAPACITY = 20.0  # A.h
+    RESISTANCE = 0.06  # Ohm
+    CHARGE_CURRENT = 40.0  # A
+
+    def __init__(self, level: float, drain: float) -> None:
+        self.level = level
+        self.charging = False
+        self.current = 0.0
+        self._drain = drain
+
+    @property
+    def voltage(self) -> float:
+        """Volts at the terminals: falls with the charge, steeply near its end, and under load."""
+        open_circuit = 25.2 + 3.6 * self.level - 2.2 * math.exp(-12.0 * self.level)
+        return open_circuit - self.current * self.RESISTANCE
+
+    def step(self, power: float, seconds: float) -> None:
+        """Give `power` watts for a while, or take the charger's current. `drain` makes it go faster than in life."""
+        if self.charging:
+            # The charger lets go towards the end, as lithium wants it.
+            self.current = -self.CHARGE_CURRENT * min(1.0, max(0.05, (1.0 - self.level) / 0.2))
+        else:
+            self.current = power / max(self.voltage, 18.0)
+        change = self.current * seconds / 3600.0 / self.CAPACITY * self._drain
+        self.level = min(1.0, max(0.0, self.level - change))
+
+
+class Motor:
+    """A wheel's motor: current by torque, and temperature that follows the losses with a lag of minutes."""
+
+    RESISTANCE = 0.35  # Ohm
+    HEATING = 0.9  # K/W between winding and air
+    LAG = 240.0  # s
+
+    def __init__(self) -> None:
+        self.current = 0.0
+        self.temperature = AMBIENT + 2.0
+
+    @property
+    def power(self) -> float:
+        """Watts taken from the battery."""
+        return 24.0 * abs(self.current)
+
+    def step(self, speed: float, acceleration: float, seconds: float) -> None:
+        """`speed` and `acceleration` of the wheel in m/s and m/s2."""
+        friction = 1.4 if abs(speed) > 0.01 else 0.0
+        self.current = 0.15 + friction + 0.8 * abs(speed) + 3.2 * max(0.0, acceleration)
+        losses = self.RESISTANCE * self.current**2 + 3.0 * abs(speed)
+        goal = AMBIENT + self.HEATING * losses
+        self.temperature += (goal - self.temperature) * (1.0 - math.exp(-seconds / self.LAG))
+
+
+class Gripper:
+    """A force sensor: weight of what is carried, shaken by the drive."""
+
+    def __init__(self) -> None:
+        self.load = 0.0
+
+    def force(self, speed: float, rng: random.Random) -> float:
+        """Newtons now."""
+        shaking = 0.12 + 0.5 * abs(speed) * (1.0 if self.load else 0.3)
+        return self.load + rng.gauss(0.0, shaking)
+
+
+class Radio:
+    """Wi-Fi of the nearest access point: falls with the logarithm of the distance, and fades slowly."""
+
+    def __init__(self, access_points: Sequence[Point]) -> None:
+        self._access_points = access_points
+        self._fading = 0.0
+
+    def signal(self, x: float, y: float, rng: random.Random) -> float:
+        """dBm now; each call continues the fading."""
+        distance = min(math.dist((x, y), point) for point in self._access_points)
+        self._fading = 0.9 * self._fading + rng.gauss(0.0, 1.2)
+        return max(-95.0, -38.0 - 28.0 * math.log10(max(1.0, distance)) + self._fading + rng.gauss(0.0, 0.6))
+
+
+class Camera:
+    """What a camera says of its pictures."""
+
+    def __init__(self) -> None:
+        self._frame = 0
+
+    def picture(self, speed: float, rng: random.Random) -> dict[str, float]:
+        """Of the latest frame: its number (30 per call), exposure in ms, and sharpness from 0 to 1."""
+        self._frame += 30
+        sharpness = 0.92 - 0.25 * abs(speed) + rng.gauss(0.0, 0.02)
+        return {
+            "frame": self._frame,
+            "exposure_ms": round(8.0 + rng.gauss(0.0, 0.3), 2),
+            "sharpness": round(min(1.0, max(0.0, sharpness)), 3),
+        }

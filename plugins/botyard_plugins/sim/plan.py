@@ -1,0 +1,178 @@
+"""A site plan with roads: reading it, and finding the shortest way along the roads."""
+
+import heapq
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+Point = tuple[float, float]
+
+
+class PlanError(ValueError):
+    """The plan cannot be used; the sentence says where and why."""
+
+
+class Zone(msgspec.Struct, frozen=True):
+    """An area of the plan; metres."""
+
+    name: str
+    kind: str
+    polygon: list[Point]
+
+
+class Station(msgspec.Struct, frozen=True):
+    """A named place; metres."""
+
+    name: str
+    kind: str
+    x: float
+    y: float
+
+    @property
+    def point(self) -> Point:
+        return (self.x, self.y)
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A site plan. `roads` join stations by name; `access_points` are where the wireless network is sent from."""
+
+    id: str
+    name: str
+    width: float
+    height: float
+    walls: list[list[Point]] = []
+    zones: list[Zone] = []
+    stations: list[Station] = []
+    roads: list[tuple[str, str]] = []
+    access_points: list[Point] = []
+
+
+def load_plan(path: Path) -> Plan:
+    """Read a plan. Raises PlanError."""
+    try:
+        raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        plan = msgspec.convert(raw, Plan)
+    except OSError as error:
+        raise PlanError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise PlanError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    except msgspec.ValidationError as error:
+        raise PlanError(f"{path}: {error}") from error
+    names = {station.name for station in plan.stations}
+    if len(names) < len(plan.stations):
+        raise PlanError(f"{path}: stations: two have the same name")
+    for index, road in enumerate(plan.roads):
+        for name in road:
+            if name not in names:
+                raise PlanError(f"{path}: roads[{index}]: there is no station {name!r}")
+    if not plan.roads:
+        raise PlanError(f"{path}: roads: there are none, so nothing can drive; expected pairs of station names")
+    return plan
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A point on a road: `share` of the way from station `a` to station `b`."""
+
+    x: float
+    y: float
+    a: str
+    b: str
+    share: float
+
+    @property
+    def point(self) -> Point:
+        return (self.x, self.y)
+
+
+class Roads:
+    """The roads of a plan as a graph."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.stations = {station.name: station for station in plan.stations}
+        self._roads = plan.roads
+        self._ways: dict[str, set[str]] = {}
+        for a, b in plan.roads:
+            self._ways.setdefault(a, set()).add(b)
+            self._ways.setdefault(b, set()).add(a)
+
+    def at(self, name: str) -> Place:
+        """The place of a station. Raises PlanError when there is none, or no road leads to it."""
+        if name not in self._ways:
+            known = ", ".join(sorted(self._ways))
+            raise PlanError(f"no road leads to a station {name!r}, known are {known}")
+        station = self.stations[name]
+        return Place(station.x, station.y, name, min(self._ways[name]), 0.0)
+
+    def nearest(self, x: float, y: float) -> tuple[Place, float]:
+        """The point on any road that is nearest, and how far it is, in metres."""
+        found = ((place, math.dist(place.point, (x, y))) for place in self._projections(x, y))
+        return min(found, key=lambda pair: pair[1])
+
+    def destinations(self, wanted: Callable[[Station], bool]) -> list[str]:
+        """Names of the stations on roads that are wanted, in order."""
+        return sorted(name for name in self._ways if wanted(self.stations[name]))
+
+    def route(self, start: Place, goal: Place) -> list[Point]:
+        """The points to drive through after `start`, the last of which is `goal`. Raises PlanError."""
+        if {start.a, start.b} == {goal.a, goal.b}:
+            return [goal.point]
+        ends = {name: math.dist(self.stations[name].point, goal.point) for name in (goal.a, goal.b)}
+        queue: list[tuple[float, str, tuple[str, ...]]] = [
+            (math.dist(start.point, self.stations[n].point), n, (n,)) for n in sorted({start.a, start.b})
+        ]
+        heapq.heapify(queue)
+        done: set[str] = set()
+        best: tuple[float, tuple[str, ...]] | None = None
+        while queue:
+            length, name, path = heapq.heappop(queue)
+            if best is not None and length >= best[0]:
+                break
+            if name in done:
+                continue
+            done.add(name)
+            if name in ends and (best is None or length + ends[name] < best[0]):
+                best = (length + ends[name], path)
+            for other in sorted(self._ways[name] - done):
+                step = math.dist(self.stations[name].point, self.stations[other].point)
+                heapq.heappush(queue, (length + step, other, (*path, other)))
+        if best is None:
+            raise PlanError(f"no road leads from near {start.a!r} to near {goal.a!r}")
+        return _without_stops([start.point, *(self.stations[name].point for name in best[1]), goal.point])
+
+    def length(self, start: Place, goal: Place) -> float:
+        """Metres along the roads from one place to another. Raises PlanError."""
+        points = [start.point, *self.route(start, goal)]
+        return sum(math.dist(a, b) for a, b in itertools.pairwise(points))
+
+    def _projections(self, x: float, y: float) -> list[Place]:
+        places = []
+        for a, b in self._roads:
+            (ax, ay), (bx, by) = self.stations[a].point, self.stations[b].point
+            square = (bx - ax) ** 2 + (by - ay) ** 2
+            share = 0.0 if square == 0 else ((x - ax) * (bx - ax) + (y - ay) * (by - ay)) / square
+            share = min(1.0, max(0.0, share))
+            places.append(Place(ax + share * (bx - ax), ay + share * (by - ay), a, b, share))
+        return places
+
+
+def _without_stops(points: list[Point]) -> list[Point]:
+    """The points after the first, without those that lie where the robot is already or straight on its way."""
+    kept = [points[0]]
+    for index, point in enumerate(points[1:], 1):
+        if math.dist(kept[-1], point) < 1e-9:
+            continue
+        if index + 1 < len(points):
+            after = points[index + 1]
+            cross = (point[0] - kept[-1][0]) * (after[1] - point[1]) - (point[1] - kept[-1][1]) * (after[0] - point[0])
+            dot = (point[0] - kept[-1][0]) * (after[0] - point[0]) + (point[1] - kept[-1][1]) * (after[1] - point[1])
+            if abs(cross) < 1e-9 and dot >= 0 and math.dist(point, after) > 1e-9:
+                continue
+        kept.append(point)
+    return kept[1:] or [points[-1]]
