@@ -25,6 +25,8 @@ TokenOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 DEFAULT_URL = "http://127.0.0.1:8080"
 
+# From this width on the table has all its columns.
+WIDE = 110
 COLOURS = {"online": "green", "stale": "yellow", "offline": "red", "unknown": "dim"}
 
 
@@ -88,9 +90,12 @@ async def _watch(url: str, token: str | None) -> None:
 
 
 def _table(robots: list[Robot]) -> Table:
+    wide = out.width >= WIDE
     table = Table(box=None, header_style="bold")
-    for column in ("Robot", "Name", "Type", "Group", "Presence", "Status", "Mode", "Battery", "Position", "Last seen"):
-        table.add_column(column)
+    for column in ("Robot", "Name", *(("Type", "Group", "Mode") if wide else ()), "Presence", "Status", "Battery"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("Position", no_wrap=True)
+    table.add_column("Last seen", no_wrap=True)
     for robot in robots:
         state = robot.status.state
         presence = robot.status.presence.status
@@ -98,11 +103,9 @@ def _table(robots: list[Robot]) -> Table:
         table.add_row(
             robot.id,
             robot.spec.name,
-            robot.spec.type,
-            robot.spec.group or "",
+            *((robot.spec.type, robot.spec.group or "", state.mode if state else "") if wide else ()),
             f"[{COLOURS[presence]}]{presence}[/]",
             "[yellow]pending[/]" if pending else robot.status.logical,
-            state.mode if state else "",
             f"{state.battery.level:.0%}" if state and state.battery else "",
             _position(robot),
             _ago(robot.status.last_seen),

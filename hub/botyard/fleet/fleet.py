@@ -174,10 +174,8 @@ class Fleet:
         if changed:
             self._presence_changed(record, before)
         if isinstance(body, State) and (record.state_ts is None or envelope.ts >= record.state_ts):
-            first = record.state is None
             record.state, record.state_ts = body, envelope.ts
-            if first:
-                self._introduce(record, body)
+            self._introduce(record, body)
             changed = True
         actor = robot_actor(envelope.robot)
         if changed:
@@ -186,7 +184,7 @@ class Fleet:
             self._bus.publish(RobotSeen(actor=actor, robot=envelope.robot, at=message.received))
 
     def _introduce(self, record: RobotRecord, state: State) -> None:
-        """A robot that nobody has described yet is called what it calls itself."""
+        """What nobody has said about a robot is taken from what it says itself."""
         about, row = state.about, record.row
         if about is None:
             return

@@ -36,7 +36,8 @@ def botyard_auth(context: PluginContext) -> AuthProvider:
         if not is_loopback(host)
     ]
     if new:
-        log.warning("access token for other machines (kept in %s): %s", context.config.data / TOKEN_FILE, token)
+        level = logging.WARNING if reachable else logging.INFO
+        log.log(level, "access token for other machines (kept in %s): %s", context.config.data / TOKEN_FILE, token)
     elif reachable:
         log.info("other machines reach %s with the access token; `botyard token` shows it", " and ".join(reachable))
     return LocalAccess(token)

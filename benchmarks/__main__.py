@@ -1,0 +1,16 @@
+"""Run all benchmarks: `make bench`, or `python -m benchmarks`."""
+
+import asyncio
+
+from benchmarks import idle, ingest, latency
+
+
+async def main() -> None:
+    """One after the other: they share the machine."""
+    for benchmark in (idle, latency, ingest):
+        print(f"\n{(benchmark.__doc__ or '').splitlines()[0]}")
+        await benchmark.main()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,140 @@
+"""Real processes for tests: hubs, robots and whatever else, on free ports."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import yaml
+
+WITHIN = 30.0
+ARTIFACTS = Path(__file__).parents[2] / "artifacts"
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], Any], what: str, within: float = WITHIN) -> Any:
+    """The condition's first true value. Fails, naming `what`, when it does not become true in time."""
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.TransportError):
+            if value := condition():
+                return value
+        time.sleep(0.05)
+    raise AssertionError(f"not within {within:g} s: {what}")
+
+
+class Running:
+    """A process of ours, its output in a file, and everything that it started."""
+
+    def __init__(
+        self, arguments: list[str], folder: Path, name: str, environment: dict[str, str] | None = None
+    ) -> None:
+        self.log = folder / f"{name}.log"
+        with self.log.open("ab") as stream:
+            self.process = subprocess.Popen(
+                arguments,
+                cwd=folder,
+                env={**os.environ, **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+            )
+        self._family: list[psutil.Process] = []
+
+    def family(self) -> list[psutil.Process]:
+        """All processes that live because of this one."""
+        own = psutil.Process(self.process.pid)
+        return [own, *own.children(recursive=True)]
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, within: float = 15.0) -> int:
+        """Ask it to end; gives the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+            try:
+                self.process.wait(within)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise AssertionError(f"did not stop within {within:g} s:\n{self.output()}") from None
+        return self.process.returncode
+
+    def output(self) -> str:
+        """What it said."""
+        return self.log.read_text(errors="replace")
+
+
+class HubProcess(Running):
+    """`botyard hub` on free ports, with its data in `folder`."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any] | None = None) -> None:
+        self.port, self.broker_port = free_port(), free_port()
+        settings = settings or {}
+        merged: dict[str, Any] = {
+            **settings,
+            "web": {"port": self.port, **settings.get("web", {})},
+            "broker": settings.get("broker") or {"port": self.broker_port},
+        }
+        self.broker_url = merged["broker"].get("url") or f"mqtt://127.0.0.1:{self.broker_port}"
+        (folder / "config.yaml").write_text(yaml.safe_dump(merged))
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.api = httpx.Client(base_url=self.url, timeout=20)
+        self.folder = folder
+        self.start()
+
+    def start(self) -> None:
+        """Start, or start again on the same ports and data."""
+        arguments = [sys.executable, "-m", "botyard.cli.entry", "hub", "--config", "config.yaml"]
+        super().__init__(arguments, self.folder, "hub")
+        try:
+            wait_until(self._ready, "the hub is ready")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.output()}") from None
+
+    def _ready(self) -> bool:
+        if self.process.poll() is not None:
+            raise AssertionError(f"the hub ended with code {self.process.returncode}:\n{self.output()}")
+        return self.api.get("/readyz").status_code == 200
+
+    def get(self, path: str, **query: Any) -> Any:
+        """The JSON at `/api/v1/<path>`."""
+        answer = self.api.get(
+            f"/api/v1/{path}", params={key: value for key, value in query.items() if value is not None}
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def all_items(self, path: str, **query: Any) -> list[Any]:
+        """All pages of a listing."""
+        items: list[Any] = []
+        cursor: str | None = None
+        while True:
+            page = self.get(path, cursor=cursor, **query)
+            items += page["items"]
+            cursor = page["next"]
+            if cursor is None:
+                return items
+
+
+def answers(port: int) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
