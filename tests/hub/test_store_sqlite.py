@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -309,3 +310,28 @@ def test_helper_processes_import_nothing_but_the_standard_library_and_msgspec() 
     code = "import sys, botyard.store.sqlite_writer, botyard.store.sqlite_reader; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"botyard_schemas", "botyard.store.base", "tortoise", "jsonschema_rs", "asyncio"} & set(loaded)
+
+
+async def test_slow_read_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    async with SqliteStore(tmp_path / "hub.db") as store:
+        many = list(range(200_000))
+        await store.commit(Batch(columns=[Column("r", "c", "integer", None, many, many)]))
+        slow = asyncio.create_task(store.aggregate("r", "c", start=0, end=200_000, bucket=1))
+        await store.latest("r")
+        await store.events()
+        assert not slow.done()
+        assert len(await slow) == 200_000
+
+
+async def test_store_closes_without_waiting_for_a_slow_read(tmp_path: Path) -> None:
+    async with SqliteStore(tmp_path / "hub.db") as store:
+        many = list(range(100_000))
+        for channel in "abcde":
+            await store.commit(Batch(columns=[Column("r", channel, "integer", None, many, many)]))
+        reads = [asyncio.create_task(store.samples(limit=500_000)) for _ in range(3)]
+        await store.ping()
+        began = time.monotonic()
+    assert time.monotonic() - began < 3
+    for outcome in await asyncio.gather(*reads, return_exceptions=True):
+        assert isinstance(outcome, StoreError)
+        assert "closed" in str(outcome)

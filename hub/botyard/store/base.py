@@ -175,7 +175,11 @@ class Store(Protocol):
         """Answer, or raise StoreError."""
 
     async def commit(self, batch: Batch) -> Committed:
-        """Write the batch in one transaction and return when it is durable. Raises StoreError."""
+        """Write the batch in one transaction and return when it is durable.
+
+        Raises StoreError when nothing of it was written. As long as that cannot be said, it waits. Several commits may
+        be in flight; they are done in the order of the calls.
+        """
 
     # what robots sent
     async def positions(self) -> list[Position]: ...
@@ -226,4 +230,7 @@ class Store(Protocol):
         """Replace the row with the same id. Raises KeyError when there is none."""
 
     async def remove_robot(self, robot_id: str) -> None:
-        """Forget the robot and everything that it sent, but not which messages were seen. Raises KeyError."""
+        """Forget the robot and everything that it sent, but not which messages were seen. Raises KeyError.
+
+        Events about it that it did not send (without `epoch`) stay: they say who did what to it.
+        """

@@ -25,7 +25,7 @@ _mark = msgspec.msgpack.Decoder(Mark | None)
 
 
 class Helper:
-    """Runs `python -m <module> <arguments>` while its `async with` lasts. Answers come in the order of the requests.
+    """Runs `python -m <module> <arguments>` while its `async with` lasts.
 
     When the process dies, it is started again, with growing pauses if it keeps dying. What it was asked then fails at
     once; what it was to change waits for the new process's word, so that a change that raised StoreError was not done.

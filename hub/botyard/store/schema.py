@@ -13,8 +13,9 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.context import TortoiseContext
 from tortoise.exceptions import BaseORMException
 
-from botyard.store import migrations
+from botyard.store import migrations, reader_client
 from botyard.store.base import StoreError
+from botyard.store.helper import Helper
 from botyard_schemas import __version__
 
 log = logging.getLogger(__name__)
@@ -25,11 +26,10 @@ CONNECTION = "store"
 T = TypeVar("T")
 
 
-def config(path: Path, **pragmas: str | int) -> dict[str, Any]:
-    """Tortoise's configuration for one database file."""
-    credentials = {"file_path": str(path), "busy_timeout": 10_000, **pragmas}
+def config(path: Path, engine: str = "tortoise.backends.sqlite", **options: Any) -> dict[str, Any]:
+    """Tortoise's configuration for one database file; for its own engine, the options are pragmas."""
     return {
-        "connections": {CONNECTION: {"engine": "tortoise.backends.sqlite", "credentials": credentials}},
+        "connections": {CONNECTION: {"engine": engine, "credentials": {"file_path": str(path), **options}}},
         "apps": {
             APP: {
                 "models": ["botyard.store.models"],
@@ -45,30 +45,28 @@ DEVELOPMENT = config(Path(":memory:"))
 
 
 class Database:
-    """A connection for reading through the models, to a database that is up to date while the `async with` lasts.
+    """Reads through the models, by the reader process, from a database that is up to date while the `async with` lasts.
 
     Tortoise finds its connection in a context variable, so queries run in a context of their own, and several
     databases may be open in one process. Opening raises StoreError when the database is damaged, was made by a newer
     version, or is not ours.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reader: Helper) -> None:
         self._path = path
+        self._reader = reader
         self._tortoise = TortoiseContext()
         self._context: contextvars.Context
 
     async def __aenter__(self) -> Self:
-        try:
-            if missing := await self._open():
-                await self._tortoise.close_connections()
+        with self._tortoise:
+            await self._tortoise.init(config=config(self._path, reader_client.__name__, reader=self._reader))
+            self._context = contextvars.copy_context()
+        if missing := await _missing(self._tortoise.db(CONNECTION), self._path):
+            try:
                 await _migrate(self._path, missing)
-                await self._open()
-        except (BaseORMException, sqlite3.Error) as error:
-            await self._tortoise.close_connections()
-            raise StoreError(f"{self._path}: {error}") from error
-        except BaseException:
-            await self._tortoise.close_connections()
-            raise
+            except (BaseORMException, sqlite3.Error) as error:
+                raise StoreError(f"{self._path}: it cannot be brought up to date: {error}") from error
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -76,17 +74,8 @@ class Database:
 
     async def run(self, query: Coroutine[Any, Any, T]) -> T:
         """Let the query run on this database. Raises StoreError, and what the query itself raises."""
-        task = asyncio.get_running_loop().create_task(query, name="hub.store.query", context=self._context.copy())
-        try:
-            return await task
-        except (BaseORMException, sqlite3.Error) as error:
-            raise StoreError(f"{self._path}: {error}") from error
-
-    async def _open(self) -> list[str]:
-        with self._tortoise:
-            await self._tortoise.init(config=config(self._path, query_only="ON"))
-            self._context = contextvars.copy_context()
-        return await _missing(self._tortoise.db(CONNECTION), self._path)
+        loop = asyncio.get_running_loop()
+        return await loop.create_task(query, name="hub.store.query", context=self._context.copy())
 
 
 async def _missing(connection: BaseDBAsyncClient, path: Path) -> list[str]:
@@ -118,7 +107,7 @@ async def _migrate(path: Path, missing: list[str]) -> None:
     from tortoise.transactions import in_transaction
 
     # SQLite changes some columns by making a new table and dropping the old one, which foreign keys would not allow.
-    settings = config(path, foreign_keys="OFF", synchronous="FULL")
+    settings = config(path, foreign_keys="OFF", synchronous="FULL", busy_timeout=10_000)
     context = TortoiseContext()
     with context:
         try:

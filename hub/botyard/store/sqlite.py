@@ -1,4 +1,4 @@
-"""The store in SQLite: one file, a process that writes it, a process that reads samples, Tortoise for the rest."""
+"""The store in SQLite: one file, a process that writes it and a process that reads it."""
 
 import contextlib
 import secrets
@@ -64,7 +64,7 @@ class SqliteStore:
         self._writer = Helper("SQLite writer", WRITER, [str(path), _json(options).decode()], clock)
         self._reader = Helper("SQLite reader", READER, [str(path), _json({"patience": patience}).decode()], clock)
         self._open = contextlib.AsyncExitStack()
-        self._db = Database(path)
+        self._db = Database(path, self._reader)
 
     @property
     def path(self) -> Path:
@@ -78,8 +78,8 @@ class SqliteStore:
             except OSError as error:
                 raise StoreError(f"{self._path}: its folder cannot be made: {error.strerror}") from error
             await stack.enter_async_context(self._writer)  # first: it holds the lock that keeps a second hub away
-            await stack.enter_async_context(self._db)
             await stack.enter_async_context(self._reader)
+            await stack.enter_async_context(self._db)
             self._open = stack.pop_all()
         return self
 

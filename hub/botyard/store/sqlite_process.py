@@ -7,7 +7,10 @@ import os
 import signal
 import sqlite3
 import sys
+import threading
+import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -23,27 +26,52 @@ class Refused(Exception):  # noqa: N818 - an outcome
     """It was not done; the sentence says why."""
 
 
-def serve(answer: Callable[[Request], Answer], greeting: Callable[[], bytes]) -> None:
-    """Greet, then answer requests from stdin in their order until it closes, which is how the process is ended.
+def serve(answer: Callable[[Request], Answer], greeting: Callable[[], bytes], threads: int = 1) -> None:
+    """Greet, then answer requests from stdin until it closes, which is how the process is ended.
 
-    The hub decides when to stop, also when Ctrl+C or a service manager signals the whole process group.
+    With one thread answers come in the order of the requests. The hub decides when to stop, also when Ctrl+C or a
+    service manager signals the whole process group.
     """
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
-    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    answers = os.dup(1)
     os.dup2(2, 1)  # a stray print must not look like an answer
     requests = os.fdopen(0, "rb", buffering=1 << 20)
     decoder = msgspec.msgpack.Decoder(Request)
+    sending = threading.Lock()
+
+    def reply(request: Request) -> None:
+        content = frames.frame(answer(request))
+        with sending:
+            _send(answers, content)
+
     try:
-        try:
-            hello = Answer(0, frames.OK, greeting())
-        except Refused as refused:
-            hello = Answer(0, frames.FAILED, str(refused).encode())
-        _send(answers.fileno(), hello)
+        hello = Answer(0, frames.OK, greeting())
+    except Refused as refused:
+        hello = Answer(0, frames.FAILED, str(refused).encode())
+    try:
+        _send(answers, frames.frame(hello))
+        pool = ThreadPoolExecutor(threads) if threads > 1 else None
         while hello.outcome == frames.OK and (content := frames.read(requests)) is not None:
-            _send(answers.fileno(), answer(decoder.decode(content)))
+            request = decoder.decode(content)
+            if pool is None or request.op == "ping":
+                reply(request)
+            else:
+                pool.submit(_or_die, reply, request)
+        if pool is not None:
+            os._exit(0)  # nobody waits for the answers any more
     except BrokenPipeError:
         return  # the hub is gone; what it was not told about, its robots will send again
+
+
+def _or_die(reply: Callable[[Request], None], request: Request) -> None:
+    """A mistake of ours in a thread ends the process, as without threads: the hub sees it and starts another."""
+    try:
+        reply(request)
+    except BaseException as error:  # noqa: BLE001 - printed, and the end of the process
+        if not isinstance(error, BrokenPipeError):
+            traceback.print_exc()
+        os._exit(1)
 
 
 def connect(path: Path, **pragmas: str | int) -> sqlite3.Connection:
@@ -83,7 +111,7 @@ def arguments() -> tuple[Path, bytes]:
     return Path(sys.argv[1]), sys.argv[2].encode() if len(sys.argv) == 3 else b"{}"
 
 
-def _send(pipe: int, answer: Answer) -> None:
-    content = memoryview(frames.frame(answer))
-    while content:
-        content = content[os.write(pipe, content) :]
+def _send(pipe: int, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[os.write(pipe, left) :]

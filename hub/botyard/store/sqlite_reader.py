@@ -1,11 +1,13 @@
-"""The process that reads samples from SQLite: `python -m botyard.store.sqlite_reader <database>`.
+"""The process that reads from SQLite: `python -m botyard.store.sqlite_reader <database>`.
 
 A process for the same reason as the writer: in a thread beside a busy event loop a page of samples takes seconds, as
 each row takes the interpreter lock back. Answers are JSON, so that documents pass through without being taken apart.
 """
 
 import heapq
+import os
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -63,6 +65,10 @@ BUCKETS = """
     GROUP BY slot ORDER BY slot"""
 
 
+THREADS = 3  # so that a chart of a month does not hold up everything else
+NICE = 5  # reading gives way to taking in
+
+
 class Options(msgspec.Struct, frozen=True):
     """`patience` is how many seconds one request may take."""
 
@@ -79,23 +85,28 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Reader:
-    """One connection, opened when it is first needed: the database may not be made yet."""
+    """A connection for each thread, opened when it is first needed: the database may not be made yet."""
 
     def __init__(self, path: Path, options: Options) -> None:
         self._path = path
         self._options = options
-        self._db: sqlite3.Connection | None = None
-        self._deadline = 0.0
+        self._mine = threading.local()
         self._ops: dict[str, Callable[[sqlite3.Connection, Any], Any]] = {
             "ping": lambda _db, _query: None,
+            "query": query_rows,
             "samples": samples,
             "latest": latest,
             "aggregate": aggregate,
         }
 
+    def greet(self) -> bytes:
+        """There is nothing to say."""
+        os.nice(NICE)
+        return b""
+
     def answer(self, request: Request) -> Answer:
         """Read what is asked for."""
-        self._deadline = time.monotonic() + self._options.patience
+        self._mine.deadline = time.monotonic() + self._options.patience
         try:
             db = self._connection()
             db.execute("BEGIN")  # several statements, one view of the data
@@ -110,10 +121,19 @@ class Reader:
             return Answer(request.n, frames.FAILED, sentence(self._path, error).encode(errors="replace"))
 
     def _connection(self) -> sqlite3.Connection:
-        if self._db is None:
-            self._db = connect(self._path, busy_timeout=10_000, query_only="ON")
-            self._db.set_progress_handler(lambda: time.monotonic() > self._deadline, 10_000)
-        return self._db
+        mine = self._mine
+        if not hasattr(mine, "db"):
+            mine.db = connect(self._path, busy_timeout=10_000, query_only="ON")
+            mine.db.set_progress_handler(lambda: time.monotonic() > mine.deadline, 10_000)
+        db: sqlite3.Connection = mine.db
+        return db
+
+
+def query_rows(db: sqlite3.Connection, query: tuple[str, list[Any]]) -> list[dict[str, Any]]:
+    """The rows of a statement that Tortoise made, by column."""
+    found = db.execute(*query)
+    names = [name for name, *_ in found.description]
+    return [dict(zip(names, row, strict=True)) for row in found]
 
 
 def samples(db: sqlite3.Connection, query: dict[str, Any]) -> tuple[list[Row], tuple[int, int] | None]:
@@ -168,7 +188,7 @@ def aggregate(db: sqlite3.Connection, query: dict[str, Any]) -> list[dict[str, A
 def main() -> None:
     path, options = arguments()
     reader = Reader(path, msgspec.json.decode(options, type=Options))
-    serve(reader.answer, lambda: b"")
+    serve(reader.answer, reader.greet, THREADS)
 
 
 if __name__ == "__main__":
