@@ -27,8 +27,12 @@ export const SITES = [
       { name: "pack-1", kind: "station", x: 34, y: 18 },
       { name: "gate", kind: "door", x: 28, y: 15 },
     ],
+    roads: [
+      ["pick-b", "gate"],
+      ["gate", "pack-1"],
+    ],
   },
-  { id: "lab", name: "Lab", width: 9, height: 6, walls: [[[0, 0], [9, 0], [9, 6], [0, 6], [0, 0]]], zones: [], stations: [] }, // prettier-ignore
+  { id: "lab", name: "Lab", width: 9, height: 6, walls: [[[0, 0], [9, 0], [9, 6], [0, 6], [0, 0]]], zones: [], stations: [], roads: [] }, // prettier-ignore
 ];
 
 const LOOPS = [

@@ -45,5 +45,6 @@ export const signs = {
   copy: drawn(svg`<rect x="5.5" y="5.5" width="8" height="8" rx="1.5"/><path d="M10.5 3.5v-1h-8v8h1"/>`),
   bolt: filled(svg`<path d="M9 1 3.5 9H7l-1 6 5.5-8H8z"/>`),
   down: drawn(svg`<path d="m4.5 6.5 3.5 3.5 3.5-3.5"/>`),
+  chart: drawn(svg`<path d="M2.5 12.5 6 8l3 2.5 4.5-6"/>`),
   search: drawn(svg`<circle cx="7" cy="7" r="4.2"/><path d="m10.2 10.2 3.3 3.3"/>`),
 };

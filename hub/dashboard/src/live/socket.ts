@@ -119,7 +119,8 @@ export class LiveSocket {
   }
 
   #receive(data: unknown): void {
-    const frame = JSON.parse(String(data)) as ServerFrame;
+    const frame = parsed(data);
+    if (frame === null) return;
     this.#attempt = 0;
     if (this.#connection?.state !== "live") {
       clearTimeout(this.#offline);
@@ -183,5 +184,14 @@ export class LiveSocket {
   #restart(timer: Timer | undefined, delay: number, action: () => void): Timer {
     clearTimeout(timer);
     return setTimeout(action, delay);
+  }
+}
+
+function parsed(data: unknown): ServerFrame | null {
+  try {
+    return JSON.parse(String(data)) as ServerFrame;
+  } catch (error) {
+    console.warn(`The hub sent something that is no JSON: ${String(error)}`);
+    return null;
   }
 }

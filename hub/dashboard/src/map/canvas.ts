@@ -136,16 +136,16 @@ function siteView({ id, site }: MapView): View {
 function graticule(palette: Palette): Graticule {
   const text = () => new Text({ font: "11px sans-serif", fill: new Fill({ color: palette.muted }) });
   const lonLabelStyle = text();
-  lonLabelStyle.setTextBaseline("bottom");
-  lonLabelStyle.setOffsetY(-2);
+  lonLabelStyle.setTextBaseline("top");
+  lonLabelStyle.setOffsetY(4);
   const latLabelStyle = text();
-  latLabelStyle.setTextAlign("end");
-  latLabelStyle.setOffsetX(-4);
+  latLabelStyle.setTextAlign("start");
+  latLabelStyle.setOffsetX(6);
   return new Graticule({
     strokeStyle: new Stroke({ color: palette["map-grid"], width: 1 }),
     showLabels: true,
-    lonLabelPosition: 0,
-    latLabelPosition: 1,
+    lonLabelPosition: 1,
+    latLabelPosition: 0,
     lonLabelStyle,
     latLabelStyle,
     lonLabelFormatter: (lon) => degrees(lon, "E", "W"),

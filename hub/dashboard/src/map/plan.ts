@@ -21,6 +21,7 @@ export function planLayer(site: Site, palette: Palette): VectorLayer {
     floor(site, palette),
     ...grid(site, palette),
     ...(site.zones ?? []).map((item) => zone(item, palette)),
+    ...roads(site, palette),
     ...(site.walls ?? []).map((line) => wall(line, palette)),
     ...(site.stations ?? []).map((item) => station(item, palette)),
   ];
@@ -64,6 +65,20 @@ function zone({ name, kind, polygon }: Zone, palette: Palette): Feature {
     zIndex: 2,
   });
   return styled(new Polygon([[...polygon, ...polygon.slice(0, 1)]]), style);
+}
+
+/** The ways between stations that robots take. */
+function roads({ roads, stations }: Site, palette: Palette): Feature[] {
+  const places = new Map(stations.map(({ name, x, y }) => [name, [x, y]]));
+  const style = new Style({
+    stroke: new Stroke({ color: palette["map-grid"], width: 6, lineCap: "round" }),
+    zIndex: 2,
+  });
+  return (roads ?? []).flatMap(([from, to]) => {
+    const start = places.get(from);
+    const end = places.get(to);
+    return start && end ? [styled(new LineString([start, end]), style)] : [];
+  });
 }
 
 function wall(line: readonly [number, number][], palette: Palette): Feature {

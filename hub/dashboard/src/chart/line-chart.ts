@@ -1,0 +1,205 @@
+import "uplot/dist/uPlot.min.css";
+import { html, nothing, type PropertyValues, type TemplateResult } from "lit";
+import { customElement, property, query, state } from "lit/decorators.js";
+import type uPlot from "uplot";
+import type { ChannelInfo } from "../api/readings";
+import { PageElement } from "../components/element";
+import { signs } from "../components/icons";
+import { THEME_CHANGED } from "../components/theme-toggle";
+import { scaleOf } from "../format/units";
+import { number, withUnit } from "../format/values";
+import { fleet } from "../live/fleet";
+import { readPalette } from "../styles/palette";
+import { align, type Line } from "./column";
+import type { Feeds } from "./feeds";
+import { COLOURS, makePlot, seriesName } from "./plot";
+import { spanOf, type Range } from "./range";
+import { parseRef, unitOf } from "./refs";
+
+const REDRAW = 200;
+const FEW_POINTS = 60;
+
+interface Row {
+  ref: string;
+  label: string;
+  factor: number;
+  line: Line;
+  /** Column of the line's values in the aligned data. */
+  column: number;
+}
+
+/**
+ * One chart of several lines. Says `zoom` (detail: span in microseconds), `remove` (detail: a reference) and `close`.
+ * `pointCount` is the number of samples or buckets drawn, `lastTime` the time of the newest one (microseconds, 0 for none).
+ */
+@customElement("by-line-chart")
+export class LineChart extends PageElement {
+  @property({ attribute: false }) refs: readonly string[] = [];
+  @property({ attribute: false }) channels: ReadonlyMap<string, ChannelInfo> = new Map();
+  @property({ attribute: false }) feeds!: Feeds;
+  @property({ attribute: false }) range!: Range;
+  @state() private hovered: number | null = null;
+  @query(".plot") private target!: HTMLElement | null;
+  pointCount = 0;
+  lastTime = 0;
+  #plot: uPlot | null = null;
+  #shape = "";
+  #rows: Row[] = [];
+  #data: ReturnType<typeof align> = [[]];
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #dirty = true;
+  #resize = new ResizeObserver(() => this.#fit());
+  #dark = matchMedia("(prefers-color-scheme: dark)");
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    // Samples come in many small frames; a few drawings a second are enough for eyes. A live axis also moves by itself.
+    this.#timer = setInterval(() => this.#draw(), REDRAW);
+    window.addEventListener(THEME_CHANGED, this.#theme);
+    this.#dark.addEventListener("change", this.#theme);
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    clearInterval(this.#timer);
+    window.removeEventListener(THEME_CHANGED, this.#theme);
+    this.#dark.removeEventListener("change", this.#theme);
+    this.#resize.disconnect();
+    this.#plot?.destroy();
+    this.#plot = null;
+    this.#shape = "";
+  }
+
+  /** There is more to draw. */
+  refresh(): void {
+    this.#dirty = true;
+  }
+
+  override render() {
+    const feeds = this.refs.map((ref) => this.feeds.get(parseRef(ref).channel));
+    const error = feeds.find((feed) => feed?.error)?.error;
+    const remark = feeds.find((feed) => feed?.remark)?.remark;
+    const loading = feeds.some((feed) => feed?.loading);
+    return html`
+      <div class="legend">
+        <ul>
+          ${this.refs.map((ref, i) => this.#item(ref, i))}
+        </ul>
+        <button
+          type="button"
+          class="button quiet square small"
+          aria-label="Remove this chart"
+          @click=${() => this.#say("close")}
+        >
+          ${signs.cross}
+        </button>
+      </div>
+      <div class="plot" role="img" aria-label="Chart of ${this.refs.join(", ")}"></div>
+      ${error ? html`<p class="over notice tone-bad" role="alert">${error}</p>` : nothing}
+      ${!error && this.pointCount === 0 ? html`<p class="over muted">${loading ? "Loading …" : "No samples in this range"}</p>` : nothing}
+      ${remark ? html`<p class="small muted remark">${remark}</p>` : nothing}
+    `;
+  }
+
+  override updated(changed: PropertyValues<this>): void {
+    if (!this.hasUpdated || changed.has("refs") || changed.has("range") || changed.has("feeds")) this.#dirty = true;
+    if (this.#plot === null && this.target) this.#resize.observe(this.target);
+    if (this.#dirty) this.#draw();
+  }
+
+  #item(ref: string, index: number): TemplateResult {
+    const row = this.#rows[index];
+    return html`<li>
+      <span class="swatch" style="background:var(--${seriesName(index)})"></span>
+      <span class="name">${ref}</span>
+      <span class="value">${row?.ref === ref ? this.#value(row) : ""}</span>
+      ${
+        this.refs.length > 1
+          ? html`<button type="button" aria-label="Remove ${ref}" @click=${() => this.#say("remove", ref)}>
+              ${signs.cross}
+            </button>`
+          : nothing
+      }
+    </li>`;
+  }
+
+  #value(row: Row): string {
+    const column = this.#data[row.column] ?? [];
+    const at = this.hovered ?? column.length - 1;
+    // The lines' times differ: the nearest sample before the cursor counts.
+    for (let i = Math.min(at, column.length - 1); i >= 0 && i > at - 50; i -= 1) {
+      const value = column[i];
+      if (typeof value === "number") return withUnit(number(value), row.label);
+    }
+    return "–";
+  }
+
+  #draw(): void {
+    if (!this.target || (!this.#dirty && (this.range.kind === "span" || this.pointCount === 0))) return;
+    if (this.#dirty) this.#read();
+    this.#dirty = false;
+    const bands = this.#rows.map(({ line }) => line.band !== undefined);
+    const few = this.pointCount < FEW_POINTS;
+    const shape = JSON.stringify([this.refs, bands, few]);
+    if (shape !== this.#shape || !this.#plot) this.#make(shape, few);
+    const { from, to } = spanOf(this.range, fleet.now());
+    this.#plot?.batch(() => {
+      this.#plot?.setData(this.#data as uPlot.AlignedData, false);
+      this.#plot?.setScale("x", { min: from / 1e6, max: to / 1e6 });
+    });
+    if (this.hovered === null) this.requestUpdate();
+  }
+
+  #read(): void {
+    let column = 1;
+    this.#rows = [];
+    for (const ref of this.refs) {
+      const channel = this.channels.get(parseRef(ref).channel);
+      const { factor, label } = scaleOf(parseRef(ref).channel, channel ? unitOf(ref, channel) : null);
+      const line = scaled(this.feeds.get(parseRef(ref).channel)?.line(ref) ?? { ts: [], values: [], hole: 0 }, factor);
+      this.#rows.push({ ref, label, factor, line, column });
+      column += line.band ? 3 : 1;
+    }
+    this.#data = align(this.#rows.map(({ line }) => line));
+    this.pointCount = this.#rows.reduce((sum, { line }) => sum + line.ts.length, 0);
+    this.lastTime = Math.max(0, ...this.#rows.map(({ line }) => line.ts.at(-1) ?? 0));
+  }
+
+  #make(shape: string, points: boolean): void {
+    if (!this.target) return;
+    this.#plot?.destroy();
+    this.#shape = shape;
+    const lines = this.#rows.map(({ label, line }, i) => ({
+      colour: i % COLOURS,
+      unit: label,
+      band: line.band !== undefined,
+      points,
+    }));
+    this.#plot = makePlot(this.target, lines, readPalette(this), {
+      zoom: (from, to) => this.dispatchEvent(new CustomEvent("zoom", { detail: { from, to } })),
+      hover: (row) => (this.hovered = row),
+    });
+  }
+
+  #fit(): void {
+    if (this.#plot && this.target) this.#plot.setSize({ width: this.target.clientWidth, height: this.#plot.height });
+  }
+
+  #theme = (): void => {
+    this.#shape = "";
+    this.#dirty = true;
+    this.#draw();
+  };
+
+  #say(name: "remove" | "close", detail?: string): void {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}
+
+function scaled(line: Line, factor: number): Line {
+  if (factor === 1) return line;
+  const times = (values: readonly number[]): number[] => values.map((value) => value * factor);
+  const values = line.values.map((value) => (value === null ? null : value * factor));
+  const band = line.band && { min: times(line.band.min), max: times(line.band.max) };
+  return band ? { ...line, values, band } : { ...line, values };
+}

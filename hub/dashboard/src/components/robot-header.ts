@@ -1,0 +1,156 @@
+import { html, nothing, type TemplateResult } from "lit";
+import { customElement, property, state } from "lit/decorators.js";
+import { sentence } from "../api/http";
+import { acceptRobot, type Robot } from "../api/robots";
+import { ago, dateTime } from "../format/time";
+import { geo, pose } from "../format/values";
+import { SecondsController } from "../live/controllers";
+import { fleet } from "../live/fleet";
+import { PageElement } from "./element";
+import { shapes } from "./icons";
+import { batteryBar, healthMark, logicalMark, modeChip, presenceMark } from "./status";
+
+const REASONS: Record<string, string> = {
+  last_will: "connection lost",
+  connected: "connected",
+  heartbeat: "heard",
+  stopped: "stopped on purpose",
+};
+
+/** Who the robot is and how it is, at a glance. */
+@customElement("by-robot-header")
+export class RobotHeader extends PageElement {
+  @property({ attribute: false }) robot!: Robot;
+  @state() private error = "";
+  @state() private waiting = false;
+
+  constructor() {
+    super();
+    new SecondsController(this);
+  }
+
+  override render() {
+    const { id, spec, status } = this.robot;
+    return html`
+      <nav class="crumbs small" aria-label="Breadcrumb">
+        <a href="/">Fleet</a><span aria-hidden="true">/</span><span>${spec.name || id}</span>
+      </nav>
+      <div class="names">
+        <h1>${spec.name || id}</h1>
+        ${modeChip(status.state)}
+        <p class="muted">
+          <span class="mono">${id}</span> · ${spec.type}${spec.group ? html` · ${spec.group}` : nothing}
+        </p>
+        ${(spec.tags ?? []).map((tag) => html`<span class="chip">${tag}</span>`)}
+      </div>
+      ${status.registration === "pending" ? this.#pending() : nothing} ${this.#mode()} ${this.#health()}
+      <dl class="facts">${this.#facts()}</dl>
+    `;
+  }
+
+  #facts(): TemplateResult[] {
+    const { id, status } = this.robot;
+    const { presence, state } = status;
+    const now = fleet.now();
+    const reason = presence.reason ? (REASONS[presence.reason] ?? presence.reason) : "";
+    const since = presence.since ? html`since ${ago(presence.since, now).replace(" ago", "")}` : nothing;
+    const facts = [
+      fact("Presence", html`<span data-testid="presence-${id}" data-presence=${presence.status}>${presenceMark(presence.status)}</span>`,
+        html`<span title=${presence.since ? dateTime(presence.since) : ""}>${since}${reason ? html` (${reason})` : nothing}</span>`),
+      fact("Status", logicalMark(status.logical), state?.doing ?? nothing),
+      fact("Health", state ? healthMark(state.health) : "–", state && state.health_reasons?.length ? plural(state.health_reasons.length) : nothing),
+      fact("Battery", batteryBar(state?.battery), electrical(state?.battery)),
+      fact("Last seen", ago(status.last_seen, now), status.last_seen ? dateTime(status.last_seen) : nothing),
+    ]; // prettier-ignore
+    if (state?.pose)
+      facts.push(fact("Position", html`<span class="tight">${pose(state.pose)}</span>`, `on ${state.pose.frame}`));
+    if (state?.geo)
+      facts.push(fact("Position", html`<span class="tight">${geo(state.geo)}</span>`, heading(state.geo.heading)));
+    return facts;
+  }
+
+  #mode(): TemplateResult | typeof nothing {
+    const state = this.robot.status.state;
+    if (state?.mode === "estop") {
+      return html`<p class="notice tone-bad" role="status">
+        ${shapes.stop}<span
+          ><strong>Emergency stop.</strong> ${state.mode_reason ?? "The robot gives no reason."} It can be cleared at
+          the robot only.</span
+        >
+      </p>`;
+    }
+    if (state?.mode === "safe") {
+      return html`<p class="notice tone-warn" role="status">
+        ${shapes.shield}<span><strong>Safe mode.</strong> ${state.mode_reason ?? "The robot gives no reason."}</span>
+      </p>`;
+    }
+    if (state?.mode === "manual" && state.mode_reason) {
+      return html`<p class="notice tone-other">
+        ${shapes.hand}<span><strong>Manual.</strong> ${state.mode_reason}</span>
+      </p>`;
+    }
+    return nothing;
+  }
+
+  #health(): TemplateResult | typeof nothing {
+    const state = this.robot.status.state;
+    if (!state?.health_reasons?.length) return nothing;
+    const tone = state.health === "error" ? "bad" : "warn";
+    return html`<div class="notice tone-${tone}">
+      ${shapes.diamond}
+      <ul>
+        ${state.health_reasons.map((reason) => html`<li>${reason}</li>`)}
+      </ul>
+    </div>`;
+  }
+
+  #pending(): TemplateResult {
+    return html`<div class="notice tone-warn">
+      ${shapes.alert}<span
+        ><strong>This robot waits to be accepted.</strong> Until then nothing is asked of it. ${this.error}</span
+      >
+      <button
+        type="button"
+        class="button primary small"
+        data-testid="accept-${this.robot.id}"
+        ?disabled=${this.waiting}
+        @click=${this.accept}
+      >
+        Accept
+      </button>
+    </div>`;
+  }
+
+  private async accept(): Promise<void> {
+    this.waiting = true;
+    try {
+      await acceptRobot(this.robot.id);
+      this.error = "";
+    } catch (error) {
+      this.error = `It was not accepted: ${sentence(error)}`;
+    } finally {
+      this.waiting = false;
+    }
+  }
+}
+
+function fact(name: string, value: unknown, more: unknown): TemplateResult {
+  return html`<div>
+    <dt>${name}</dt>
+    <dd>${value}</dd>
+    ${more === nothing || more === "" ? nothing : html`<dd class="more">${more}</dd>`}
+  </div>`;
+}
+
+function electrical(battery: NonNullable<Robot["status"]["state"]>["battery"]): string {
+  const parts = [];
+  if (battery?.voltage != null) parts.push(`${battery.voltage.toFixed(1)} V`);
+  if (battery?.current != null) parts.push(`${battery.current.toFixed(1)} A`);
+  if (battery?.charging) parts.push("charging");
+  return parts.join(" · ");
+}
+
+const plural = (count: number): string => (count === 1 ? "1 reason" : `${count} reasons`);
+
+const heading = (degrees: number | null | undefined): string =>
+  degrees == null ? "" : `heading ${Math.round(degrees)}°`;

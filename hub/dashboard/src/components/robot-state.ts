@@ -1,0 +1,104 @@
+import { html, nothing, type TemplateResult } from "lit";
+import { customElement, property } from "lit/decorators.js";
+import type { Robot, State } from "../api/robots";
+import { ago, dateTime } from "../format/time";
+import { SecondsController } from "../live/controllers";
+import { fleet } from "../live/fleet";
+import { PageElement } from "./element";
+import { shapes } from "./icons";
+import type { Tone } from "./status";
+
+const NODE: Record<string, { tone: Tone; shape: TemplateResult }> = {
+  starting: { tone: "busy", shape: shapes.half },
+  running: { tone: "ok", shape: shapes.disc },
+  backoff: { tone: "warn", shape: shapes.diamond },
+  failed: { tone: "bad", shape: shapes.alert },
+  stopped: { tone: "off", shape: shapes.ring },
+};
+
+const ABOUT: [keyof NonNullable<State["about"]>, string][] = [
+  ["vendor", "Vendor"],
+  ["model", "Model"],
+  ["serial", "Serial number"],
+  ["software", "Software"],
+  ["name", "Calls itself"],
+  ["type", "Kind"],
+];
+
+/** Everything that the robot last said of itself. */
+@customElement("by-robot-state")
+export class RobotState extends PageElement {
+  @property({ attribute: false }) robot!: Robot;
+
+  constructor() {
+    super();
+    new SecondsController(this);
+  }
+
+  override render() {
+    const { state, state_ts: ts } = this.robot.status;
+    if (!state) return html`<p class="empty muted">The robot has not reported its state yet.</p>`;
+    return html`
+      <p class="muted small">Reported ${ago(ts, fleet.now())}${ts ? html` (${dateTime(ts)})` : nothing}</p>
+      <div class="cards">
+        <section class="panel">
+          <header><h2>Software nodes</h2></header>
+          ${this.#nodes(state)}
+        </section>
+        <section class="panel">
+          <header><h2>Connection</h2></header>
+          <dl class="pairs">
+            ${pair("Messages waiting at the robot", state.link ? String(state.link.backlog) : null)}
+            ${pair("Messages given up", state.link ? String(state.link.dropped) : null)}
+            ${pair("First met", dateTime(this.robot.created))}
+          </dl>
+        </section>
+        <section class="panel">
+          <header><h2>About</h2></header>
+          <dl class="pairs">${ABOUT.map(([key, text]) => pair(text, state.about?.[key]))}</dl>
+          ${state.about ? nothing : html`<p class="empty muted">The robot says nothing about itself.</p>`}
+        </section>
+      </div>
+      <details class="panel raw">
+        <summary>The state as JSON</summary>
+        <pre>${JSON.stringify(state, null, 2)}</pre>
+      </details>
+    `;
+  }
+
+  #nodes(state: State): TemplateResult {
+    const nodes = Object.entries(state.nodes ?? {});
+    if (nodes.length === 0) return html`<p class="empty muted">The robot reports no nodes.</p>`;
+    return html`<table class="plain-table">
+      <thead>
+        <tr>
+          <th scope="col">Node</th>
+          <th scope="col">Status</th>
+          <th scope="col" class="number">Restarts</th>
+        </tr>
+      </thead>
+      <tbody>
+        ${nodes.map(([name, node]) => {
+          const look = NODE[node.status];
+          return html`<tr>
+            <td>
+              <span class="mono">${name}</span
+              >${node.error ? html`<div class="small muted">${node.error}</div>` : nothing}
+            </td>
+            <td><span class="mark tone-${look?.tone}">${look?.shape}${node.status}</span></td>
+            <td class="number">${node.restarts}</td>
+          </tr>`;
+        })}
+      </tbody>
+    </table>`;
+  }
+}
+
+function pair(name: string, value: string | null | undefined): TemplateResult | typeof nothing {
+  return value == null
+    ? nothing
+    : html`<div>
+        <dt>${name}</dt>
+        <dd>${value}</dd>
+      </div>`;
+}
