@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -85,7 +86,7 @@ class Running:
 class HubProcess(Running):
     """`botyard hub` on free ports, with its data in `folder`."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any] | None = None) -> None:
+    def __init__(self, folder: Path, settings: dict[str, Any] | None = None, *, ready: bool = True) -> None:
         self.port, self.broker_port = free_port(), free_port()
         settings = settings or {}
         merged: dict[str, Any] = {
@@ -98,12 +99,14 @@ class HubProcess(Running):
         self.url = f"http://127.0.0.1:{self.port}"
         self.api = httpx.Client(base_url=self.url, timeout=20)
         self.folder = folder
-        self.start()
+        self.start(ready=ready)
 
-    def start(self) -> None:
-        """Start, or start again on the same ports and data."""
+    def start(self, *, ready: bool = True) -> None:
+        """Start, or start again on the same ports and data, and wait until it is ready if so wished."""
         arguments = [sys.executable, "-m", "botyard.cli.entry", "hub", "--config", "config.yaml"]
         super().__init__(arguments, self.folder, "hub")
+        if not ready:
+            return
         try:
             wait_until(self._ready, "the hub is ready")
         except AssertionError as error:
@@ -138,3 +141,26 @@ def answers(port: int) -> bool:
     """Whether somebody listens there."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Mosquitto:
+    """A real Mosquitto on a free port, to be started and stopped at will."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"mqtt://127.0.0.1:{self.port}"
+        self._folder = folder
+        self._config = folder / f"mosquitto-{self.port}.conf"
+        self._config.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\n")
+        self._running: Running | None = None
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        binary = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+        self._running = Running([binary, "-c", str(self._config)], self._folder, self._config.stem)
+        wait_until(lambda: answers(self.port), "Mosquitto answers")
+
+    def stop(self) -> None:
+        """End it, if it runs."""
+        if self._running:
+            self._running.stop()
