@@ -23,6 +23,13 @@ from botyard.store.sqlite import SqliteStore
 from botyard_schemas.clock import SystemClock
 
 
+class Hurried(SystemClock):
+    """Sleeps a hundredth of what it is asked to."""
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / 100)
+
+
 def batch(n: int) -> Batch:
     event = EventRow(ts=n, robot="r", actor="robot:r", name="e", severity="info")
     column = Column("r", "c", "integer", None, [n, n], [n, n])
@@ -49,7 +56,7 @@ async def until(condition: Callable[[], Any]) -> None:
 
 async def retried(store: SqliteStore, what: Batch) -> int:
     """Commit until it is done; how often it failed."""
-    for failures in range(200):
+    for failures in range(500):
         with contextlib.suppress(StoreError):
             await store.commit(what)
             return failures
@@ -93,7 +100,7 @@ async def test_killed_writer_is_replaced_and_what_was_answered_is_there(
 
 
 async def test_killed_reader_is_replaced(tmp_path: Path) -> None:
-    async with SqliteStore(tmp_path / "hub.db") as store:
+    async with SqliteStore(tmp_path / "hub.db", clock=Hurried()) as store:
         await store.commit(batch(1))
         for _ in range(3):
             helpers()["reader"].kill()
@@ -107,7 +114,7 @@ async def test_killed_reader_is_replaced(tmp_path: Path) -> None:
 
 async def test_each_commit_is_done_exactly_once_however_often_the_writer_is_killed(tmp_path: Path) -> None:
     rng = random.Random(7)
-    async with SqliteStore(tmp_path / "hub.db") as store:
+    async with SqliteStore(tmp_path / "hub.db", clock=Hurried()) as store:
 
         async def kill_again_and_again() -> None:
             for _ in range(8):
@@ -160,13 +167,6 @@ async def test_commit_that_was_done_before_the_writer_died_is_answered_by_the_ne
         assert [row.id for row in (await store.events()).items] == first.event_ids  # type: ignore[union-attr]
         assert isinstance(second, StoreError)
         assert "exit code 3" in caplog.text
-
-
-class Hurried(SystemClock):
-    """Sleeps a hundredth of what it is asked to."""
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds / 100)
 
 
 async def test_writer_that_cannot_be_started_again_fails_commits_at_once_and_is_tried_until_it_can(
