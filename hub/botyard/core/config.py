@@ -4,6 +4,7 @@ import datetime as dt
 import functools
 import ipaddress
 import json
+import os
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -107,7 +108,7 @@ def load_config(path: Path | None = None, *, environ: Mapping[str, str] | None =
     Raises SettingsError, a line per mistake with file, line, key and value.
     """
     raw = settings.load(path, config_schema(), environ=environ)
-    problems = list(_beyond_the_schema(raw, path))
+    problems = list(_beyond_the_schema(raw, path, os.environ if environ is None else environ))
     if problems:
         raise settings.SettingsError(problems)
     return msgspec.convert({**raw, "base": path.parent if path else Path()}, Config)
@@ -123,8 +124,11 @@ def read_config(path: Path | None = None) -> Config:
     return load_config(path)
 
 
-def _beyond_the_schema(raw: dict[str, Any], path: Path | None) -> list[str]:
-    def where(*keys: str) -> str:
+def _beyond_the_schema(raw: dict[str, Any], path: Path | None, environ: Mapping[str, str]) -> list[str]:
+    def where(*keys: str | int) -> str:
+        variable = "__".join(["BOTYARD", *(key.upper() for key in keys if isinstance(key, str))])
+        if variable in environ:
+            return f"environment variable {variable}"
         return settings.locate(path, keys) if path else "settings"
 
     problems = []
@@ -145,7 +149,7 @@ def _beyond_the_schema(raw: dict[str, Any], path: Path | None) -> list[str]:
     for index, site in enumerate(raw["fleet"]["sites"]):
         file = (path.parent if path else Path()) / site
         if not file.is_file():
-            problems.append(f"{where('fleet', 'sites')}: fleet.sites[{index}]: there is no file {str(file)!r}")
+            problems.append(f"{where('fleet', 'sites', index)}: fleet.sites[{index}]: there is no file {str(file)!r}")
     return problems
 
 
