@@ -85,6 +85,11 @@ def test_docs_config_yaml_examples_are_valid(tmp_path: Path) -> None:
             assert yaml.safe_load(text).keys() <= set(load_config(file, environ={}).__struct_fields__)
 
 
+def test_example_settings_are_valid() -> None:
+    load_config(ROOT / "config.example.yaml", environ={})
+    load_robot(ROOT / "edge/robot.example.yaml", {})
+
+
 def test_docs_hub_plugin_example_can_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     name = _module("acme_botyard.hub", _blocks("integrators/hub-plugins.md", "python")[0], monkeypatch)
     manager = build_plugin_manager([name])

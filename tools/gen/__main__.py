@@ -20,6 +20,7 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "docs/reference/wire.md": wire.page,
     "docs/reference/configuration.md": settings.hub_page,
     "docs/reference/robot-yaml.md": settings.robot_page,
+    "docs/reference/drivers.md": settings.drivers_page,
     "docs/reference/cli.md": code.commands_page,
     "docs/reference/hooks.md": code.hooks_page,
 }

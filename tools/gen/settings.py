@@ -1,8 +1,9 @@
 """The tables of the settings pages, from the JSON Schemas that check the files."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from tools.gen.jsonschema_words import Schema, limits, type_words
 from tools.gen.markdown import code, table
@@ -16,6 +17,21 @@ def hub_page(root: Path) -> str:
 def robot_page(root: Path) -> str:
     """The keys of robot.yaml."""
     return page(root / "edge/botyard_edge/robot.schema.json", "BOTYARD_EDGE")
+
+
+def drivers_page(_root: Path) -> str:
+    """The options of every built-in driver."""
+    from botyard_edge.plugins import build_plugin_manager, drivers
+
+    parts = []
+    for name, spec in sorted(drivers(build_plugin_manager()).items()):
+        parts += [f"## `{name}` {{ #{name} }}", spec.description, _options(spec.options)]
+    return "\n\n".join(parts)
+
+
+def _options(schema: Mapping[str, Any]) -> str:
+    rows = [_row(key, part, dict(schema)) for key, part in schema.get("properties", {}).items()]
+    return table(("Option", "Meaning", "Type", "Default", "Example"), rows)
 
 
 def page(path: Path, prefix: str | None) -> str:
