@@ -102,7 +102,7 @@ export function geoOf(t) {
   const angle = t / 20;
   const lat = 47.397742 + 0.0012 * Math.sin(angle);
   const lon = 8.545594 + 0.0017 * Math.cos(angle);
-  const heading = ((-angle * 180) / Math.PI + 3600000) % 360;
+  const heading = (((-angle * 180) / Math.PI) % 360) + 360;
   return {
     lat: round(lat, 7),
     lon: round(lon, 7),

@@ -79,6 +79,13 @@ describe("segments", () => {
       { from: 4, to: 9, value: true, samples: 1 },
     ]);
   });
+
+  it("claims nothing of a silence", () => {
+    expect(segments({ ts: [1, 2, 50], values: ["a", "a", "a"] }, 99, 10)).toEqual([
+      { from: 1, to: 2, value: "a", samples: 2 },
+      { from: 50, to: 50, value: "a", samples: 1 },
+    ]);
+  });
 });
 
 describe("ranges", () => {

@@ -105,17 +105,21 @@ export interface Segment {
   samples: number;
 }
 
-/** Neighbouring samples of equal value as one stretch, the last one reaching to `end`. */
-export function segments({ ts, values }: Samples, end: number): Segment[] {
+/**
+ * Neighbouring samples of equal value as one stretch, the last one reaching to `end`. Nothing is claimed of a silence
+ * longer than `hole`: a stretch ends with the last sample before it.
+ */
+export function segments({ ts, values }: Samples, end: number, hole = Infinity): Segment[] {
   const found: Segment[] = [];
   ts.forEach((time, i) => {
+    const silent = time - (ts[i - 1] ?? time) > hole;
     const last = found.at(-1);
-    if (last && last.value === values[i]) {
-      last.samples += 1;
-      return;
-    }
-    if (last) last.to = time;
-    found.push({ from: time, to: end, value: values[i], samples: 1 });
+    // Up to this sample the value before it held, also when it is another one now.
+    if (last && !silent) last.to = time;
+    if (last && !silent && last.value === values[i]) last.samples += 1;
+    else found.push({ from: time, to: time, value: values[i], samples: 1 });
   });
+  const last = found.at(-1);
+  if (last && end - (ts.at(-1) ?? end) <= hole) last.to = Math.max(last.to, end);
   return found;
 }

@@ -2,7 +2,10 @@ import { sentence, isAbort } from "../api/http";
 import { getAggregate, getReadings, getSparseReadings, type Bucket, type ChannelInfo } from "../api/readings";
 import { addToBuckets, holeOf, merge, NO_SAMPLES, type Line, type Samples } from "./column";
 import { bucketOf, spanOf, type Range } from "./range";
-import { isPosition, numberOf, parseRef } from "./refs";
+import { isPosition, kindOf, numberOf, parseRef } from "./refs";
+
+/** Texts and booleans cannot be aggregated, and all of a week would be too many. */
+const STATES_SPAN = 3600e6;
 
 /** History of one channel for a range, continued by what comes in live. Tells `changed` whenever there is more to draw. */
 export class ChannelFeed {
@@ -96,7 +99,10 @@ export class ChannelFeed {
       this.remark = "Positions over a long time are shown as single samples.";
       return;
     }
-    const { items, complete } = await getReadings(robot, name, span, signal);
+    const short = kindOf(type) === "states" && span.to - span.from > STATES_SPAN;
+    if (short) this.remark = "Single values are shown for the last hour of this range; zoom in to see others.";
+    const asked = short ? { from: span.to - STATES_SPAN, to: span.to } : span;
+    const { items, complete } = await getReadings(robot, name, asked, signal);
     this.#samples = columns(items);
     if (!complete) this.remark = "There are too many samples in this range; only the first ones are shown.";
   }

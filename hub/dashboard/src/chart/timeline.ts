@@ -5,7 +5,7 @@ import { signs } from "../components/icons";
 import { duration, shortTime } from "../format/time";
 import { SecondsController } from "../live/controllers";
 import { fleet } from "../live/fleet";
-import { segments, type Segment } from "./column";
+import { holeOf, segments, type Segment } from "./column";
 import type { Feeds } from "./feeds";
 import { COLOURS, seriesName } from "./plot";
 import { spanOf, type Range } from "./range";
@@ -37,7 +37,7 @@ export class Timeline extends PageElement {
     const feed = this.feeds.get(this.channel);
     const now = fleet.now();
     const span = spanOf(this.range, now);
-    const all = feed ? segments(feed.samples, Math.min(span.to, now)) : [];
+    const all = feed ? segments(feed.samples, Math.min(span.to, now), holeOf(feed.samples.ts)) : [];
     const colours = colourOf(all);
     const drawn = all.slice(-MOST_DRAWN);
     return html`

@@ -16,6 +16,11 @@ export class ConnectionState extends PageElement {
   }
 
   override render() {
+    if (fleet.unauthorized) {
+      return html`<span class="chip tone-warn" data-testid="connection" data-state="offline"
+        >${shapes.alert}Token needed</span
+      >`;
+    }
     const { state, since } = fleet.connection;
     const broker = fleet.state.hub?.broker;
     const brokerDown = state === "live" && broker !== undefined && !broker.connected;

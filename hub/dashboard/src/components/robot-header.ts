@@ -74,14 +74,13 @@ export class RobotHeader extends PageElement {
     if (state?.mode === "estop") {
       return html`<p class="notice tone-bad" role="status">
         ${shapes.stop}<span
-          ><strong>Emergency stop.</strong> ${state.mode_reason ?? "The robot gives no reason."} It can be cleared at
-          the robot only.</span
+          ><strong>Emergency stop.</strong> ${ended(state.mode_reason)} It can be cleared at the robot only.</span
         >
       </p>`;
     }
     if (state?.mode === "safe") {
       return html`<p class="notice tone-warn" role="status">
-        ${shapes.shield}<span><strong>Safe mode.</strong> ${state.mode_reason ?? "The robot gives no reason."}</span>
+        ${shapes.shield}<span><strong>Safe mode.</strong> ${ended(state.mode_reason)}</span>
       </p>`;
     }
     if (state?.mode === "manual" && state.mode_reason) {
@@ -148,6 +147,12 @@ function electrical(battery: NonNullable<Robot["status"]["state"]>["battery"]): 
   if (battery?.current != null) parts.push(`${battery.current.toFixed(1)} A`);
   if (battery?.charging) parts.push("charging");
   return parts.join(" · ");
+}
+
+/** The robot's reason as a sentence of its own. */
+function ended(reason: string | null | undefined): string {
+  if (!reason) return "The robot gives no reason.";
+  return /[.!?]$/.test(reason) ? reason : `${reason}.`;
 }
 
 const plural = (count: number): string => (count === 1 ? "1 reason" : `${count} reasons`);

@@ -26,6 +26,8 @@ export class RobotMap extends PageElement {
   @query(".canvas") private target!: HTMLElement;
   #canvas: MapCanvas | null = null;
   #first: string | null = null;
+  /** Whether there were robots when the first map was chosen. */
+  #settled = false;
   #toldAt = 0;
   #resize = new ResizeObserver(() => this.#canvas?.resized());
   #dark = matchMedia("(prefers-color-scheme: dark)");
@@ -102,8 +104,10 @@ export class RobotMap extends PageElement {
   /** The chosen map while it exists; else the first sensible one, which then stays although robots wander about. */
   #current(views: MapView[]): MapView {
     const find = (id: string | null): MapView | undefined => views.find((view) => view.id === id);
-    const first = find(this.#first);
-    if (!first || (first.robots === 0 && views.some((view) => view.robots > 0))) this.#first = bestView(views);
+    if (!this.#settled || !find(this.#first)) {
+      this.#first = bestView(views);
+      this.#settled = views.some((view) => view.robots > 0);
+    }
     return find(this.chosen) ?? find(this.#first) ?? { id: EARTH, name: "Earth", site: null, robots: 0 };
   }
 

@@ -1,4 +1,4 @@
-import { html, type TemplateResult } from "lit";
+import { html, type PropertyValues, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import { keyed } from "lit/directives/keyed.js";
 import type { Robot } from "../api/robots";
@@ -63,6 +63,11 @@ export class RobotPage extends PageElement {
         ${keyed(robot.id, this.#panel(robot))}
       </div>
     </div>`;
+  }
+
+  override updated(changed: PropertyValues): void {
+    if (!changed.has("tab")) return;
+    this.querySelector('[role="tab"][aria-selected="true"]')?.scrollIntoView({ block: "nearest", inline: "center" });
   }
 
   #panel(robot: Robot): TemplateResult {
