@@ -21,10 +21,11 @@ from botyard.core.tasks import Tasks
 from botyard.fleet.fleet import Admission, Fleet
 from botyard.ingest.batch import OpenBatch
 from botyard.ingest.throttle import Throttle
+from botyard.ingest.times import TimeCheck
 from botyard.ingest.tracker import Seen, Tracker
 from botyard.plugin.api import Inbound, Transport
 from botyard.store.base import Committed, EventRow, QuarantineRow, Store, StoredEvent, StoreError
-from botyard_schemas import Ack, Envelope, Reason, Telemetry, Time, WireError, topics
+from botyard_schemas import Ack, Envelope, Reason, Time, WireError, topics
 from botyard_schemas.clock import Clock
 from botyard_schemas.codec import check, parse
 from botyard_schemas.messages import SEQUENCED
@@ -69,6 +70,7 @@ class Ingest:
         self._bus = bus
         self._clock = clock
         self._transports: dict[str, Transport] = {}
+        self._times = TimeCheck(config, clock)
         self._throttle = Throttle()
         self._tasks = Tasks()
         self._wanted = asyncio.Event()
@@ -121,10 +123,15 @@ class Ingest:
             return self._refuse(message, WireError(reason, decision[1], raw))
         try:
             envelope = check(raw)
-            self._check_times(envelope, raw)
         except WireError as error:
             return self._refuse_sequenced(message, error)
-        return await self._take(message, envelope)
+        sane, problem = self._times.split(envelope, raw)
+        if sane is None and problem is not None:
+            return self._refuse_sequenced(message, problem)
+        receipt = await self._take(message, sane or envelope)
+        if problem is not None and receipt.outcome != "duplicate":
+            return self._refuse(message, problem)
+        return receipt
 
     def _sender(self, message: Inbound, raw: dict[str, Any]) -> str:
         """The robot that sent it, which the topic and the envelope agree on."""
@@ -139,26 +146,6 @@ class Ingest:
         if isinstance(kind, str) and kind not in UP_TYPES:
             raise WireError(Reason.UNKNOWN_TYPE, f"type: robots send {', '.join(sorted(UP_TYPES))}, not {kind!r}", raw)
         return robot
-
-    def _check_times(self, envelope: Envelope, raw: dict[str, Any]) -> None:
-        earliest = latest = envelope.ts
-        if isinstance(envelope.body, Telemetry):
-            for group in envelope.body.groups:
-                earliest = min(earliest, envelope.ts + min(group.dt))
-                latest = max(latest, envelope.ts + max(group.dt))
-        horizon = self._clock.now() + int(self._config.max_future * 1e6)
-        if envelope.type not in SEQUENCED:
-            return  # presence and time are about now, whatever the robot's clock says
-        if earliest < self._config.oldest_us:
-            raise WireError(Reason.TIME, f"ts: {earliest} µs is before {self._config.oldest} (ingest.oldest)", raw)
-        if latest > horizon:
-            ahead = (latest - self._clock.now()) / 1e6
-            raise WireError(
-                Reason.TIME,
-                f"ts: {latest} µs is {ahead:.0f} s in the future, at most {self._config.max_future:g} s "
-                "(ingest.max_future) are allowed",
-                raw,
-            )
 
     async def _take(self, message: Inbound, envelope: Envelope) -> Receipt:
         robot = envelope.robot
@@ -229,8 +216,8 @@ class Ingest:
         address = topics.parse(message.topic)
         claimed = (error.raw or {}).get("robot")
         robot = address.robot if address else claimed
-        if not isinstance(robot, str) or not topics.ROBOT_ID.fullmatch(robot):
-            robot = None
+        if not isinstance(robot, str) or self._fleet.get(robot) is None:
+            robot = None  # names that nobody has registered share one place, or inventing them would fill the disk
         if self._throttle.allows(robot or "", self._clock.monotonic()):
             self._batch.quarantine(
                 QuarantineRow(

@@ -30,7 +30,7 @@ def load_ulog(path: Path, *, all_topics: bool) -> Recording:
     except Exception as error:  # pyulog raises whatever a damaged file leads it into
         raise RecordingError(f"{path}: not a ULog file that can be read: {error or type(error).__name__}") from error
     topics = sorted(log.data_list, key=lambda data: (data.name, data.multi_id))
-    streams = [_stream(data) for data in topics]
+    streams = [_stream(data, log.start_timestamp) for data in topics]
     by_name = {stream.name: stream for stream in streams}
     streams += _derived(by_name)
     return Recording(
@@ -42,10 +42,11 @@ def load_ulog(path: Path, *, all_topics: bool) -> Recording:
     )
 
 
-def _stream(data: Any) -> Stream:
+def _stream(data: Any, start: int) -> Stream:
     """One instance of a topic. Its name is `topic`, or `topic.1` from the second instance on."""
     name = data.name if data.multi_id == 0 else f"{data.name}.{data.multi_id}"
-    times = data.data["timestamp"]
+    times = data.data["timestamp"].copy()
+    times[times == 0] = start  # written when the log began, of a topic that nobody had published yet
     # Loggers write in the order of arrival, which is not quite the order of time.
     order = times.argsort(kind="stable")
     columns: dict[str, list[Any]] = {}
