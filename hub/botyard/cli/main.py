@@ -10,7 +10,7 @@ import typer
 from botyard.cli import robots
 from botyard.cli.console import complain, out, set_up_logging
 from botyard.core.config import Config, read_config
-from botyard.plugin.manager import PluginError, build_plugin_manager
+from botyard.plugin.manager import PluginError, build_plugin_manager, call_hook
 from botyard_schemas import __version__
 from botyard_schemas.settings import SettingsError
 
@@ -37,7 +37,7 @@ def build_app() -> typer.Typer:
     app.add_typer(robots.app, name="robots")
     app.add_typer(config_app, name="config")
     try:
-        build_plugin_manager().hook.botyard_commands(app=app)
+        call_hook(build_plugin_manager(), "botyard_commands", app=app)
     except PluginError as error:
         complain(str(error))  # a broken plugin must not take the other commands away
     return app

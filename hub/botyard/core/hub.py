@@ -14,7 +14,7 @@ from botyard.fleet.fleet import Fleet
 from botyard.fleet.sites import Site, load_sites
 from botyard.ingest.ingest import Ingest
 from botyard.plugin.api import AuthProvider, PluginContext, Transport
-from botyard.plugin.manager import build_plugin_manager
+from botyard.plugin.manager import build_plugin_manager, call_hook
 from botyard.store.base import EventRow, Store
 from botyard.store.factory import open_store
 from botyard_schemas import __version__
@@ -65,7 +65,7 @@ class Hub:
         config.data.mkdir(parents=True, exist_ok=True)
         plugins = self._plugins or build_plugin_manager(config.plugins)
         context = PluginContext(config, self.bus, self.clock)
-        self.auth = [found for found in plugins.hook.botyard_auth(context=context) if found is not None]
+        self.auth = call_hook(plugins, "botyard_auth", context=context)
         try:
             store = open_store(config.store_url, quarantine_limit=config.store.quarantine_limit, clock=self.clock)
         except ValueError as error:
@@ -89,8 +89,8 @@ class Hub:
         self._note("hub.started", "info", f"version {__version__}")
         stack.callback(self._note, "hub.stopped", "info", "on request")
         stack.callback(self.bus.subscribe(TransportChanged, self._transport_changed))
-        found = plugins.hook.botyard_transports(context=context, inbox=ingest, auth=self.auth)
-        self.transports = [transport for several in found for transport in several or ()]
+        found = call_hook(plugins, "botyard_transports", context=context, inbox=ingest, auth=self.auth)
+        self.transports = [transport for several in found for transport in several]
         ingest.attach(self.transports)
         for transport in self.transports:
             await stack.enter_async_context(transport)

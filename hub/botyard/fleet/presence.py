@@ -1,14 +1,14 @@
 """Whether a robot is connected: a small state machine per robot, moved by presence messages, data and time.
 
-| from           | on                                    | to      | reason          |
-| -------------- | ------------------------------------- | ------- | --------------- |
-| any            | presence `online`                     | online  | connected       |
-| any            | data over a transport without presence| online  | message         |
-| stale          | any message                           | online  | message         |
-| online         | silence of 3 heartbeat intervals      | stale   | silence         |
-| stale          | `offline_after` more                  | offline | silence         |
-| unknown        | silence of both, since the hub's start | offline | silence         |
-| online, stale  | presence `offline` of this session    | offline | stopped, last_will |
+| from                   | on                                             | to      | reason             |
+| ---------------------- | ---------------------------------------------- | ------- | ------------------ |
+| any                    | presence `online`                              | online  | connected          |
+| any                    | data over a transport without presence         | online  | message            |
+| unknown, stale         | any data                                       | online  | message            |
+| offline by silence     | any data                                       | online  | message            |
+| online                 | silence of 3 heartbeat intervals               | stale   | silence            |
+| unknown, online, stale | silence of that and `offline_after` more       | offline | silence            |
+| unknown, online, stale | presence `offline` of this session, or the first | offline | stopped, last_will |
 """
 
 from dataclasses import dataclass
