@@ -104,7 +104,10 @@ def schema_with_options(named: object, known: Mapping[str, DriverSpec]) -> dict[
         driver = json.loads(json.dumps(section["additionalProperties"]))
         driver["properties"]["type"]["default"] = name
         if isinstance(kind, str) and kind in known:
-            driver["properties"]["options"] = {"default": {}, **known[kind].options}
+            options = known[kind].options
+            if options.get("required"):
+                driver["required"] = ["options"]
+            driver["properties"]["options"] = dict(options) if "required" in driver else {"default": {}, **options}
         section["properties"][name] = driver
     return schema
 

@@ -137,6 +137,9 @@ class Port(Protocol):
     ) -> None:
         """Tell that something happened at `ts` (None: now)."""
 
+    async def flush(self) -> None:
+        """Have everything that was published so far in the outbox when this returns."""
+
     def update_state(self, **changes: Unpack[StateChange]) -> None:
         """Change parts of the robot's state; the runtime decides when to send it."""
 

@@ -63,6 +63,9 @@ class RuntimePort:
         event = Event(name, severity, text, 0 if ts is None else ts - now, data or {}, cause)
         await self._outbox.put(event, ts=now, wait=self._lossless)
 
+    async def flush(self) -> None:
+        await self._writer.flush()
+
     def update_state(self, **changes: Unpack[StateChange]) -> None:
         self._state.update(self._name, **changes)
         self._bus.publish(f"state/{self._name}", changes)

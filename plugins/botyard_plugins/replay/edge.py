@@ -58,7 +58,7 @@ class ReplayDriver(Driver):
     @property
     def capabilities(self) -> Capabilities:
         channels = tuple(channel for stream in self._recording.streams for channel in stream.channels)
-        about = About(type="replay", model=self._recording.model, name=self._recording.path.name)
+        about = About(type="replay", model=self._recording.model)
         return Capabilities(channels, lossless=True, about=about)
 
     async def run(self, port: Port) -> None:
@@ -66,6 +66,7 @@ class ReplayDriver(Driver):
         while True:
             port.update_state(busy=True, doing=f"replaying {name}")
             await self._play(port)
+            await port.flush()  # whoever hears the event finds every sample before it
             port.update_state(busy=False, doing=f"replayed {name}")
             await port.event("replay.finished", "info", f"{name} was played to its end", data=self._counts())
             if not self._loop:

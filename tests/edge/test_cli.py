@@ -1,0 +1,66 @@
+import json
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from botyard_edge.cli import main
+from tests.processes import Running, wait_until
+
+MOST_IMPORT_MS = 150
+RUN = [sys.executable, "-m", "botyard_edge.cli", "run", "robot.yaml"]
+
+
+def robot(tmp_path: Path, url: str, **driver: object) -> None:
+    settings = {"robot": "r1", "link": {"url": url}, "drivers": {"base": driver}}
+    (tmp_path / "robot.yaml").write_text(json.dumps(settings))
+
+
+def test_check_of_good_settings_says_who_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    robot(tmp_path, "mqtt://localhost:1883", type="sim")
+    assert main(["check", str(tmp_path / "robot.yaml")]) == 0
+    assert "robot r1 with base (sim)" in capsys.readouterr().out
+
+
+def test_run_with_wrong_settings_says_each_and_returns_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "robot.yaml").write_text("robot: r1\ndrivers: {sim: {}}\nlink:\n  ulr: x\nstate:\n  period: -1\n")
+    assert main(["run", str(tmp_path / "robot.yaml")]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert any("robot.yaml:4: link.ulr: unknown key, did you mean 'url'?" in line for line in said)
+    assert any("robot.yaml:6: state.period:" in line for line in said)
+
+
+def test_drivers_lists_the_built_in_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["drivers"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["replay", "sim"]
+
+
+def test_import_of_the_command_is_quick_and_light() -> None:
+    code = (
+        "import time, sys; t = time.perf_counter(); import botyard_edge.cli; "
+        "print((time.perf_counter() - t) * 1000); print([m for m in ('aiomqtt', 'numpy', 'typer', 'quart', 'tortoise')"
+        " if m in sys.modules])"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+        for _ in range(5)
+    ]
+    assert runs[0][1] == "[]"
+    # The best of several, since the machine may be busy.
+    assert min(float(run[0]) for run in runs) < MOST_IMPORT_MS
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_run_without_a_broker_says_so_once_and_ends_cleanly_on_a_signal(tmp_path: Path, number: signal.Signals) -> None:
+    with socket.socket() as reserved:  # bound, not listening: nobody else gets it, and nobody answers
+        reserved.bind(("127.0.0.1", 0))
+        robot(tmp_path, f"mqtt://127.0.0.1:{reserved.getsockname()[1]}", type="sim")
+        edge = Running(RUN, tmp_path, "edge", {"BOTYARD_EDGE__SHUTDOWN__FLUSH_TIMEOUT": "0.2"})
+        wait_until(lambda: "no connection" in edge.output(), "the outage is said", 10)
+        assert edge.stop(number) == 0
+        assert edge.output().count("no connection to") == 1
+        assert "Traceback" not in edge.output()

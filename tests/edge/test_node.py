@@ -1,0 +1,75 @@
+import asyncio
+import random
+from collections.abc import Callable
+
+from botyard_edge.driver import ConfigurationError, ConnectionLostError
+from botyard_edge.node import Backoff, Node
+from botyard_edge.testing import VirtualClock
+from botyard_schemas.messages import NodeState
+
+
+class Watched:
+    """A node with a scripted work and the list of its statuses."""
+
+    def __init__(self, clock: VirtualClock, script: list[object]) -> None:
+        self.states: list[NodeState] = []
+        self.begun: list[float] = []
+        self.clock = clock
+        self.script = script
+        self.node = Node(
+            "driver",
+            self._work,
+            clock=clock,
+            rng=random.Random(1),
+            on_change=lambda _, state: self.states.append(state),
+            backoff=Backoff(1.0, 8.0),
+        )
+
+    async def _work(self, ready: Callable[[], None]) -> None:
+        self.begun.append(self.clock.monotonic())
+        ready()
+        step = self.script.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        if isinstance(step, float):
+            await self.clock.sleep(step)
+            raise RuntimeError("later")
+
+
+async def test_node_that_fails_is_started_again_with_growing_pauses() -> None:
+    clock = VirtualClock()
+    watched = Watched(clock, [ConnectionLostError("no port")] * 5 + [None])
+    task = asyncio.create_task(watched.node.run())
+    await clock.advance(60)
+    assert task.done()
+    pauses = [b - a for a, b in zip(watched.begun, watched.begun[1:], strict=False)]
+    assert all(limit / 2 <= pause <= limit for pause, limit in zip(pauses, [1, 2, 4, 8, 8], strict=True))
+    assert [s.status for s in watched.states][:4] == ["starting", "running", "backoff", "starting"]
+    assert watched.states[-1] == NodeState(status="stopped", restarts=5)
+    assert {s.error for s in watched.states if s.status == "backoff"} == {"no port"}
+
+
+async def test_node_that_was_well_for_long_begins_with_the_shortest_pause_again() -> None:
+    clock = VirtualClock()
+    watched = Watched(clock, [RuntimeError("x"), RuntimeError("x"), 100.0, None])
+    task = asyncio.create_task(watched.node.run())
+    await clock.advance(200)
+    assert task.done()
+    assert watched.begun[3] - (watched.begun[2] + 100.0) <= 1.0
+
+
+async def test_node_with_options_that_cannot_work_is_failed_for_good() -> None:
+    clock = VirtualClock()
+    watched = Watched(clock, [ConfigurationError("there is no such file")])
+    await watched.node.run()
+    assert watched.states[-1] == NodeState(status="failed", restarts=0, error="there is no such file")
+    assert len(watched.begun) == 1
+
+
+async def test_node_with_a_long_error_keeps_the_contracts_length() -> None:
+    clock = VirtualClock()
+    watched = Watched(clock, [RuntimeError("x" * 5000), None])
+    task = asyncio.create_task(watched.node.run())
+    await clock.advance(5)
+    assert task.done()
+    assert max(len(state.error or "") for state in watched.states) == 1024
