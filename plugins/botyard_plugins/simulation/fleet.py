@@ -15,6 +15,8 @@ from botyard_schemas.messages import About
 from botyard_schemas.settings import fill_defaults, load
 
 PLAN = Path(__file__).with_name("warehouse.yaml")
+# Where the warehouse stands, so that the robots are on the map of the Earth, too: WGS 84 degrees.
+ORIGIN = {"lat": 47.5596, "lon": 7.5886}
 NAMES = ("Ada", "Bruno", "Chandra", "Dai", "Esra", "Fatou", "Goran", "Hana", "Ivo", "Jun")
 
 
@@ -39,6 +41,7 @@ class SimulatedFleet:
                 "plan": str(PLAN),
                 "start": stations[number % len(stations)],
                 "seed": self._seed * 1000 + number,
+                "geo": ORIGIN,
             }
             fill_defaults(options, spec.options)
             runtime = self._runtime(number, DriverSettings("sim", spec, options))

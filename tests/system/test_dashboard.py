@@ -1,0 +1,196 @@
+"""The dashboard in a real Chromium, with a real hub and real robots."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.processes import ARTIFACTS, HubProcess, Running, wait_until
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+
+# Without these Chromium talks to its maker's hosts, which are not there in a test.
+QUIET = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+PLAN = Path(__file__).parents[2] / "plugins" / "botyard_plugins" / "simulation" / "warehouse.yaml"
+ROBOTS = [f"picker-{number}" for number in range(1, 6)]
+TEN_SECONDS = 10_000
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        found = shutil.which("chromium") or "/usr/bin/chromium"
+        chromium = playwright.chromium.launch(executable_path=found, args=QUIET)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open pages that fail their test when they log an error or ask the internet for something."""
+    wrong: list[str] = []
+
+    def opened(hub: HubProcess, path: str, **context: Any) -> Page:
+        page = browser.new_context(**context).new_page()
+        page.on("pageerror", lambda error: wrong.append(f"{path}: {error}"))
+        page.on(
+            "request",
+            lambda request: (
+                None
+                if re.match(rf"(http|ws)://127\.0\.0\.1:{hub.port}/|data:|blob:", request.url)
+                else wrong.append(f"{path} asks for {request.url}")
+            ),
+        )
+        page.goto(hub.url + path)
+        return page
+
+    yield opened
+    assert wrong == []
+
+
+@pytest.fixture
+def fleet(start_hub: Callable[..., HubProcess], start_edge: Callable[..., Running]) -> tuple[HubProcess, list[Running]]:
+    """A hub with five robots, each a process of its own."""
+    hub = start_hub({"fleet": {"sites": [str(PLAN)]}})
+    edges = []
+    for number, robot in enumerate(ROBOTS):
+        options = {"seed": number, "geo": {"lat": 47.5596, "lon": 7.5886}}
+        link = {"url": hub.broker_url, "heartbeat": 1.0, "reconnect_max": 1.0, "resend_after": 1.0}
+        edges.append(start_edge({"robot": robot, "link": link, "drivers": {"sim": {"options": options}}}))
+    return hub, edges
+
+
+def picture(page: Page, name: str) -> None:
+    folder = ARTIFACTS / "screenshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=folder / f"{name}.png")
+
+
+def places(page: Page) -> dict[str, Any]:
+    found: dict[str, Any] = page.locator("by-robot-map").evaluate("map => map.robotPositions")
+    return found
+
+
+def points(page: Page) -> int:
+    count: int = page.get_by_test_id("chart").first.evaluate("chart => chart.pointCount")
+    return count
+
+
+def test_fleet_page_shows_five_robots_that_move_and_one_that_is_killed_turns_offline(
+    fleet: tuple[HubProcess, list[Running]], open_page: Callable[..., Page]
+) -> None:
+    hub, edges = fleet
+    page = open_page(hub, "/")
+    for robot in ROBOTS:
+        expect(page.get_by_test_id(f"presence-{robot}")).to_have_attribute("data-presence", "online")
+    expect(page.get_by_test_id("connection")).to_have_attribute("data-state", "live")
+    wait_until(lambda: len(places(page)) == 5, "all robots are on the map")
+    before = places(page)
+    wait_until(lambda: any(places(page)[robot] != before[robot] for robot in ROBOTS), "one moves on the map")
+    picture(page, "fleet")
+
+    edges[2].kill()
+    expect(page.get_by_test_id("presence-picker-3")).to_have_attribute("data-presence", "offline", timeout=TEN_SECONDS)
+    picture(page, "fleet-one-offline")
+
+
+def test_robot_page_chart_grows_and_the_open_page_survives_a_hub_restart(
+    fleet: tuple[HubProcess, list[Running]], open_page: Callable[..., Page]
+) -> None:
+    hub, _ = fleet
+    page = open_page(hub, "/")
+    page.get_by_test_id("robot-row-picker-2").get_by_role("link").first.click()
+    expect(page).to_have_url(re.compile(r"/robots/picker-2"))
+    wait_until(lambda: page.get_by_test_id("chart").count() and points(page) > 0, "the chart has points")
+    before = points(page)
+    wait_until(lambda: points(page) > before, "the chart grows")
+    picture(page, "robot")
+
+    hub.stop()
+    connection = page.get_by_test_id("connection")
+    expect(connection).not_to_have_attribute("data-state", "live", timeout=TEN_SECONDS)
+    picture(page, "robot-hub-away")
+    hub.start()
+    expect(connection).to_have_attribute("data-state", "live", timeout=3 * TEN_SECONDS)
+    again = points(page)
+    wait_until(lambda: points(page) > again, "the chart grows again")
+    expect(page.get_by_test_id("presence-picker-2").first).to_have_attribute(
+        "data-presence", "online", timeout=3 * TEN_SECONDS
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("device", "size"), [("desktop", (1440, 900)), ("phone", (360, 780))])
+def test_every_page_fits_its_screen_in_both_schemes(
+    device: str,
+    size: tuple[int, int],
+    scheme: str,
+    start_hub: Callable[..., HubProcess],
+    start_edge: Callable[..., Running],
+    open_page: Callable[..., Page],
+) -> None:
+    hub = start_hub({"fleet": {"sites": [str(PLAN)]}})
+    start_edge({"robot": "picker-1", "link": {"url": hub.broker_url}, "drivers": {"sim": {}}})
+    wait_until(lambda: hub.get("robots")["items"], "the robot is there")
+    viewport = {"width": size[0], "height": size[1]}
+    for path in ("/", "/robots/picker-1", "/events", "/hub", "/no-such-page"):
+        page = open_page(hub, path, viewport=viewport, color_scheme=scheme)
+        expect(page.get_by_role("main")).to_be_visible()
+        expect(page.get_by_test_id("connection")).to_have_attribute("data-state", "live")
+        name = path.strip("/").replace("/", "-") or "fleet"
+        picture(page, f"{name}-{device}-{scheme}")
+        width: int = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= size[0], f"{path} is {width} px wide on a screen of {size[0]} px"
+        page.context.close()
+
+
+def test_fleet_page_without_robots_says_what_to_do_next(
+    start_hub: Callable[..., HubProcess], open_page: Callable[..., Page]
+) -> None:
+    hub = start_hub()
+    page = open_page(hub, "/")
+    expect(page.get_by_text("botyard-edge run robot.yaml").first).to_be_visible()
+    picture(page, "fleet-empty")
+
+
+def test_pending_robot_is_accepted_on_the_fleet_page(
+    start_hub: Callable[..., HubProcess], start_edge: Callable[..., Running], open_page: Callable[..., Page]
+) -> None:
+    hub = start_hub({"fleet": {"auto_accept": False}})
+    link = {"url": hub.broker_url, "resend_after": 1.0}
+    start_edge({"robot": "newcomer", "link": link, "drivers": {"sim": {}}})
+    page = open_page(hub, "/")
+    page.get_by_test_id("accept-newcomer").click()
+    expect(page.get_by_test_id("presence-newcomer")).to_have_attribute(
+        "data-presence", "online", timeout=3 * TEN_SECONDS
+    )
+    wait_until(lambda: hub.get("robots/newcomer/channels")["items"], "its telemetry is taken in")
+
+
+def test_dashboard_reached_through_a_proxy_asks_for_the_token(
+    start_hub: Callable[..., HubProcess], open_page: Callable[..., Page]
+) -> None:
+    hub = start_hub()
+    page = open_page(hub, "/", extra_http_headers={"X-Forwarded-For": "192.0.2.7"})
+    box = page.get_by_label(re.compile("token", re.IGNORECASE))
+    expect(box).to_be_visible()
+    picture(page, "token")
+    box.fill((hub.folder / "data" / "token").read_text().strip())
+    box.press("Enter")
+    expect(page.get_by_test_id("connection")).to_have_attribute("data-state", "live", timeout=TEN_SECONDS)
+
+
+def test_api_page_works_without_the_internet(
+    start_hub: Callable[..., HubProcess], open_page: Callable[..., Page]
+) -> None:
+    hub = start_hub()
+    page = open_page(hub, "/api/docs")
+    expect(page.get_by_text("/api/v1/readings/aggregate").first).to_be_visible(timeout=TEN_SECONDS)
+    picture(page, "api")
