@@ -29,6 +29,8 @@ export default defineConfig({
     // Images in a style sheet may be data URIs (the policy allows them); scripts and fonts never are.
     assetsInlineLimit: 2048,
     chunkSizeWarningLimit: 600,
+    // The licences ask that their texts go with what is built from the packages.
+    license: { fileName: "licenses.md" },
     modulePreload: { polyfill: false },
   },
   server: {

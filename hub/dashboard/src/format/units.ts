@@ -7,6 +7,7 @@ const ATOMS: Record<string, string> = {
   deg: "°",
   "'": "′",
   "dB[mW]": "dBm",
+  "dB{mW}": "dBm",
   "B[mW]": "Bm",
   dB: "dB",
   Ohm: "Ω",

@@ -6,6 +6,7 @@ import VectorLayer from "ol/layer/Vector";
 import VectorSource from "ol/source/Vector";
 import CircleStyle from "ol/style/Circle";
 import Fill from "ol/style/Fill";
+import type ImageStyle from "ol/style/Image";
 import RegularShape from "ol/style/RegularShape";
 import Stroke from "ol/style/Stroke";
 import Style from "ol/style/Style";
@@ -86,15 +87,32 @@ function wall(line: readonly [number, number][], palette: Palette): Feature {
   return styled(new LineString([...line]), new Style({ stroke, zIndex: 3 }));
 }
 
+/** Finer than so many metres a pixel, waypoints have their names too; there are too many of them for a whole plan. */
+const NAMED_WAYPOINTS = 0.045;
+
 function station({ name, kind, x, y }: Station, palette: Palette): Feature {
+  const image = sign(kind, palette);
+  const text = new Text({ text: name, font: SMALL, offsetY: 13, fill: new Fill({ color: palette.muted }) });
+  const named = new Style({ image, text, zIndex: 4 });
+  const bare = new Style({ image, zIndex: 4 });
+  const feature = new Feature(new Point([x, y]));
+  feature.setStyle((_, resolution) => (kind !== "waypoint" || resolution < NAMED_WAYPOINTS ? named : bare));
+  return feature;
+}
+
+function sign(kind: Station["kind"], palette: Palette): ImageStyle {
   const fill = new Fill({ color: palette.surface });
   const stroke = new Stroke({ color: palette.muted, width: 1.5 });
-  const image =
-    kind === "dock"
-      ? new RegularShape({ points: 4, radius: 6, angle: Math.PI / 4, fill, stroke, declutterMode: "none" })
-      : kind === "door" || kind === "lift"
-        ? new RegularShape({ points: 4, radius: 6, fill, stroke, declutterMode: "none" })
-        : new CircleStyle({ radius: 4, fill, stroke, declutterMode: "none" });
-  const text = new Text({ text: name, font: SMALL, offsetY: 13, fill: new Fill({ color: palette.muted }) });
-  return styled(new Point([x, y]), new Style({ image, text, zIndex: 4 }));
+  const declutterMode = "none";
+  switch (kind) {
+    case "dock":
+      return new RegularShape({ points: 4, radius: 6, angle: Math.PI / 4, fill, stroke, declutterMode });
+    case "door":
+    case "lift":
+      return new RegularShape({ points: 4, radius: 6, fill, stroke, declutterMode });
+    case "waypoint":
+      return new CircleStyle({ radius: 2.5, fill: new Fill({ color: palette["map-wall"] }), declutterMode });
+    case "station":
+      return new CircleStyle({ radius: 4, fill, stroke, declutterMode });
+  }
 }
