@@ -35,7 +35,7 @@ export class Markers {
     });
   }
 
-  label(name: string, selected: boolean): Style {
+  label(name: string, { tone, selected }: Omit<Look, "oriented">): Style {
     const { text, surface, muted } = this.palette;
     return new Style({
       text: new Text({
@@ -45,7 +45,8 @@ export class Markers {
         fill: new Fill({ color: selected ? text : muted }),
         stroke: new Stroke({ color: surface, width: 3.5 }),
       }),
-      zIndex: selected ? 1 : 0,
+      // Where names do not fit, those that matter more stay.
+      zIndex: selected ? 2 : tone === "bad" ? 1 : 0,
     });
   }
 

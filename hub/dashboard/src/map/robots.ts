@@ -50,7 +50,8 @@ export class RobotFeatures {
     this.labelLayer.setStyle((feature) => {
       const entry = this.#entries.get(String(feature.getId()));
       if (!entry) return undefined;
-      return this.#markers.label(entry.robot.spec.name || entry.robot.id, entry.robot.id === this.#selected);
+      const look = { tone: entry.tone, selected: entry.robot.id === this.#selected };
+      return this.#markers.label(entry.robot.spec.name || entry.robot.id, look);
     });
     this.trailLayer.setStyle((feature) => this.#markers.trail((feature.get("tone") as Tone | undefined) ?? "off"));
   }
