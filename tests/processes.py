@@ -17,7 +17,7 @@ import psutil
 import yaml
 
 WITHIN = 30.0
-ARTIFACTS = Path(__file__).parents[2] / "artifacts"
+ARTIFACTS = Path(__file__).parents[1] / "artifacts"
 
 
 def free_port() -> int:
