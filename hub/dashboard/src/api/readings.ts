@@ -11,7 +11,8 @@ export interface Span {
 
 const PAGE = 5000;
 const MOST_PAGES = 8;
-const WINDOWS = 60;
+/** How many single samples stand for a span. */
+export const WINDOWS = 60;
 const AT_ONCE = 6;
 
 /** All samples of one channel in a span, in the order of time; `complete` is false when there were too many to fetch. */

@@ -1,5 +1,5 @@
 import { sentence, isAbort } from "../api/http";
-import { getAggregate, getReadings, getSparseReadings, type Bucket, type ChannelInfo } from "../api/readings";
+import { getAggregate, getReadings, getSparseReadings, WINDOWS, type Bucket, type ChannelInfo } from "../api/readings";
 import { addToBuckets, holeOf, merge, NO_SAMPLES, type Line, type Samples } from "./column";
 import { bucketOf, spanOf, type Range } from "./range";
 import { isPosition, kindOf, numberOf, parseRef } from "./refs";
@@ -21,6 +21,8 @@ export class ChannelFeed {
   /** Samples that came while history was on its way. */
   #waiting: Samples = NO_SAMPLES;
   #loadedTo = 0;
+  /** How far apart samples of history are on purpose; live ones behind them are closer. */
+  #apart = 0;
   #abort = new AbortController();
 
   constructor(
@@ -84,18 +86,24 @@ export class ChannelFeed {
     if (this.#width !== null) return bucketLine(this.#buckets, this.#width);
     const parsed = parseRef(ref);
     const { ts, values } = this.#samples;
-    return { ts, values: values.map((value) => numberOf(parsed, value)), hole: holeOf(ts) };
+    return {
+      ts,
+      values: values.map((value) => numberOf(parsed, value)),
+      hole: Math.max(this.#apart * 2.5, holeOf(ts)),
+    };
   }
 
   async #fetch(span: { from: number; to: number }, signal: AbortSignal): Promise<void> {
     const { robot, name, type } = this.channel;
     this.remark = "";
+    this.#apart = 0;
     if (this.#width !== null) {
       this.#buckets = (await getAggregate(robot, name, span, this.#width / 1e6, signal)).items;
       return;
     }
     if (isPosition(type) && bucketOf(this.range) !== null) {
       this.#samples = columns(await getSparseReadings(robot, name, span, signal));
+      this.#apart = (span.to - span.from) / WINDOWS;
       this.remark = "Positions over a long time are shown as single samples.";
       return;
     }

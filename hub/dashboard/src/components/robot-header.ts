@@ -65,7 +65,7 @@ export class RobotHeader extends PageElement {
     if (state?.pose)
       facts.push(fact("Position", html`<span class="tight">${pose(state.pose)}</span>`, `on ${state.pose.frame}`));
     if (state?.geo)
-      facts.push(fact("Position", html`<span class="tight">${geo(state.geo)}</span>`, heading(state.geo.heading)));
+      facts.push(fact("On Earth", html`<span class="tight">${geo(state.geo)}</span>`, heading(state.geo.heading)));
     return facts;
   }
 
