@@ -78,7 +78,7 @@ def test_plugin_that_is_named_twice_is_refused(folder: Path) -> None:
 
 
 def test_plugin_that_is_built_in_and_named_again_is_refused() -> None:
-    with pytest.raises(PluginError, match="'botyard.transport.mqtt' is named twice"):
+    with pytest.raises(PluginError, match=r"'botyard\.transport\.mqtt' is named twice"):
         build_plugin_manager(["botyard.transport.mqtt"])
 
 
@@ -120,6 +120,6 @@ async def test_hub_with_a_plugin_whose_hook_raises_says_which_and_leaves_nothing
         def botyard_auth(self, context: object) -> None:
             raise RuntimeError("on purpose")
 
-    with pytest.raises(PluginError, match="botyard_auth.*RuntimeError: on purpose"):
+    with pytest.raises(PluginError, match=r"botyard_auth.*RuntimeError: on purpose"):
         async with running_hub(tmp_path, plugins=[Broken()]):
             pass

@@ -14,6 +14,12 @@ class Actor(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return f"{self.kind}:{self.name}" if self.name else self.kind
 
+    @classmethod
+    def parse(cls, text: str) -> "Actor":
+        """From what `str` made of an actor. Raises ValidationError."""
+        kind, _, name = text.partition(":")
+        return msgspec.convert({"kind": kind, "name": name}, cls)
+
 
 HUB = Actor("hub")
 

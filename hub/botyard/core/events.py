@@ -21,6 +21,13 @@ class RobotChanged(HubEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RobotLeaving(HubEvent):
+    """A robot is about to be removed: what it sent and is not committed yet need not be stored any more."""
+
+    robot: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RobotRemoved(HubEvent):
     """A robot and everything that it sent was removed."""
 

@@ -1,9 +1,10 @@
 """The live state of all robots. This is its only writer."""
 
 import asyncio
+import contextlib
 import enum
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -12,7 +13,7 @@ import msgspec
 from botyard.core.actor import HUB, Actor, robot_actor
 from botyard.core.bus import Bus
 from botyard.core.config import FleetConfig
-from botyard.core.events import EventNoted, RobotChanged, RobotRemoved, RobotSeen
+from botyard.core.events import EventNoted, RobotChanged, RobotLeaving, RobotRemoved, RobotSeen
 from botyard.core.tasks import Tasks
 from botyard.fleet.presence import PresenceTracker
 from botyard.plugin.api import Allow, AuthProvider, Connection, Deny, Inbound
@@ -73,8 +74,10 @@ class Fleet:
         self._clock = clock
         self._auth = auth
         self._robots: dict[str, RobotRecord] = {}
-        self._admissions: dict[str, tuple[str, str | None, Admission, str]] = {}
+        # by robot: on which connection (transport, peer, token) it came last, and what was decided about that
+        self._admissions: dict[str, tuple[tuple[str, str | None, str | None], tuple[Admission, str]]] = {}
         self._meeting = asyncio.Lock()
+        self._changing = asyncio.Lock()  # rows are written to the store one after the other, or an older one may win
         self._removing: set[str] = set()
         self._unsaved: dict[str, RobotRow] = {}
         self._save = asyncio.Event()
@@ -114,27 +117,27 @@ class Fleet:
 
     # --- what robots do
 
-    def admission(self, message: Inbound, robot: str) -> tuple[Admission, str] | None:
+    def admission(self, message: Inbound, robot: str, token: str | None = None) -> tuple[Admission, str] | None:
         """What was decided about this robot on this connection and why; None when `meet` has to decide."""
         known = self._admissions.get(robot)
-        if known is None or known[0] != message.transport or known[1] != message.peer:
+        if known is None or known[0] != (message.transport, message.peer, token):
             return None
-        return known[2], known[3]
+        return known[1]
 
     async def meet(self, message: Inbound, robot: str, token: str | None = None) -> tuple[Admission, str]:
         """Ask the auth providers about a robot's connection, and register a robot that is new."""
-        if robot in self._removing:
-            return Admission.REFUSED, "the robot is being removed"
         async with self._meeting:
             connection = Connection("robot", message.transport, message.peer, token=token, robot=robot)
             access = await authenticate(self._auth, connection)
+            if robot in self._removing:  # asked after all waiting, since what is kept below outlives this call
+                return Admission.REFUSED, "the robot is being removed"
             if isinstance(access, Deny):
                 decision = Admission.REFUSED, access.reason
             else:
                 decision = await self._register(robot)
-            if robot in self._robots:
+            if robot in self._robots and robot not in self._removing:
                 # a stranger's name is not worth remembering: it would let anybody fill the memory
-                self._admissions[robot] = (message.transport, message.peer, *decision)
+                self._admissions[robot] = ((message.transport, message.peer, token), decision)
             return decision
 
     async def _register(self, robot: str) -> tuple[Admission, str]:
@@ -208,16 +211,24 @@ class Fleet:
         self._bus.publish(RobotChanged(actor=actor, robot=row.id))
         return record
 
-    async def change(self, row: RobotRow, actor: Actor) -> RobotRecord:
-        """Replace what people say of a robot. Raises KeyError."""
-        record = self._robots[row.id]
-        await self._store.change_robot(row)
-        accepted = row.accepted and not record.row.accepted
-        record.row = row
-        self._admissions.pop(row.id, None)
+    async def change(self, robot: str, changes: Mapping[str, Any], actor: Actor) -> RobotRecord:
+        """Change what people say of a robot: fields of its row. Raises KeyError."""
+        async with self._changing:
+            record = self._robots[robot]
+            before = record.row
+            row = msgspec.structs.replace(before, **changes)
+            await self._store.change_robot(row)
+            if record.row is before:
+                record.row = row
+                self._unsaved.pop(robot, None)
+            else:  # it introduced itself meanwhile
+                record.row = self._unsaved[robot] = msgspec.structs.replace(record.row, **changes)
+                self._save.set()
+        self._admissions.pop(robot, None)
+        accepted = row.accepted and not before.accepted
         name = "robot.accepted" if accepted else "robot.changed"
-        self._note(row.id, actor, name, "info", "may take part now" if accepted else "its description was changed")
-        self._bus.publish(RobotChanged(actor=actor, robot=row.id))
+        self._note(robot, actor, name, "info", "may take part now" if accepted else "its description was changed")
+        self._bus.publish(RobotChanged(actor=actor, robot=robot))
         return record
 
     async def remove(self, robot: str, actor: Actor) -> None:
@@ -226,6 +237,7 @@ class Fleet:
             raise KeyError(robot)
         self._removing.add(robot)
         self._admissions.pop(robot, None)
+        self._bus.publish(RobotLeaving(actor=actor, robot=robot))
         try:
             await self._store.remove_robot(robot)
             del self._robots[robot]
@@ -251,18 +263,25 @@ class Fleet:
         while True:
             await self._save.wait()
             self._save.clear()
+            failed = False
             while self._unsaved:
-                robot, row = next(iter(self._unsaved.items()))
                 try:
-                    await self._store.change_robot(row)
-                except KeyError:
-                    pass  # removed in the meantime
+                    async with self._changing:
+                        await self._save_introduction()
                 except StoreError as error:
-                    log.warning("the name of robot %s is not saved yet: %s", robot, error)
+                    if not failed:
+                        log.warning("what robots say of themselves is not saved yet: %s", error)
+                    failed = True
                     await self._clock.sleep(TICK)
-                    continue
-                if self._unsaved.get(robot) is row:
-                    del self._unsaved[robot]
+
+    async def _save_introduction(self) -> None:
+        robot, row = next(iter(self._unsaved.items()), (None, None))
+        if robot is None or row is None:
+            return
+        with contextlib.suppress(KeyError):  # removed in the meantime
+            await self._store.change_robot(row)
+        if self._unsaved.get(robot) is row:
+            del self._unsaved[robot]
 
     def _presence_changed(self, record: RobotRecord, before: str) -> None:
         presence = record.presence

@@ -62,6 +62,15 @@ class OpenBatch:
         self.rows.quarantine.append(row)
         self.cost += MESSAGE_COST
 
+    def drop(self, robot: str) -> None:
+        """Do not store what this robot sent. That it was seen is still noted."""
+        rows = self.rows
+        rows.columns = [row for row in rows.columns if row.robot != robot]
+        rows.events = [row for row in rows.events if row.robot != robot or row.epoch is None]
+        rows.reports = [row for row in rows.reports if row.robot != robot]
+        rows.states = [row for row in rows.states if row.robot != robot]
+        rows.quarantine = [row for row in rows.quarantine if row.robot != robot]
+
     def close(self, tracker: Tracker) -> Batch:
         """What to commit: the rows and how far each epoch has come with them."""
         self.rows.positions = [tracker.position(robot, epoch) for robot, epoch in self.touched]

@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
-from botyard.core.actor import HUB, robot_actor
+from botyard.core.actor import Actor, robot_actor
 from botyard.core.bus import Bus
 from botyard.core.config import IngestConfig
-from botyard.core.events import EventCommitted, EventNoted, SamplesReceived
+from botyard.core.events import EventCommitted, EventNoted, RobotLeaving, SamplesReceived
 from botyard.core.tasks import Tasks
 from botyard.fleet.fleet import Admission, Fleet
 from botyard.ingest.batch import OpenBatch
@@ -32,13 +32,15 @@ from botyard_schemas.messages import SEQUENCED
 
 log = logging.getLogger(__name__)
 
-# How much of a refused message is kept, in bytes.
+# How much of a refused message is kept, in bytes, and of the sentence about it, in characters.
 KEPT_PAYLOAD = 4096
+KEPT_DETAIL = 1024
 # Messages that are remembered for people who look for a fault, over all robots, and how much of each.
 RECENT = 4096
 RECENT_PAYLOAD = 2048
 RETRY_AFTER = (0.2, 0.5, 1.0, 2.0, 5.0)
 UP_TYPES = SEQUENCED | {"presence", "time"}
+MAX_SEQ = 2**53 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class Ingest:
         self._room.set()
         self._unsubscribe = [
             self._bus.subscribe(EventNoted, lambda noted: self._record(noted.event)),
+            self._bus.subscribe(RobotLeaving, lambda leaving: self._batch.drop(leaving.robot)),
         ]
         await self._tasks.__aenter__()
         self._tasks.start(self._commit_batches(), "hub.ingest.commit")
@@ -116,12 +119,16 @@ class Ingest:
             robot = self._sender(message, raw)
         except WireError as error:
             return self._refuse(message, error)
-        decision = self._fleet.admission(message, robot) or await self._fleet.meet(message, robot, token)
+        decision = self._fleet.admission(message, robot, token) or await self._meet(message, robot, token)
         if decision[0] is not Admission.ACCEPTED:
             self._fleet.glimpse(robot, message)
             reason = Reason.UNKNOWN_ROBOT if decision[0] is Admission.PENDING else Reason.REFUSED
             return self._refuse(message, WireError(reason, decision[1], raw))
         try:
+            kind = raw.get("type")
+            if isinstance(kind, str) and kind not in UP_TYPES:
+                expected = ", ".join(sorted(UP_TYPES))
+                raise WireError(Reason.UNKNOWN_TYPE, f"type: robots send {expected}, not {kind!r}", raw)
             envelope = check(raw)
         except WireError as error:
             return self._refuse_sequenced(message, error)
@@ -143,9 +150,19 @@ class Ingest:
             if address is None or (address.robot, address.type) != (robot, kind):
                 detail = f"it says robot {robot!r} and type {kind!r}, its topic is {message.topic!r}"
                 raise WireError(Reason.MISMATCH, detail, raw)
-        if isinstance(kind, str) and kind not in UP_TYPES:
-            raise WireError(Reason.UNKNOWN_TYPE, f"type: robots send {', '.join(sorted(UP_TYPES))}, not {kind!r}", raw)
         return robot
+
+    async def _meet(self, message: Inbound, robot: str, token: str | None) -> tuple[Admission, str]:
+        """Ask the fleet, and wait while the store cannot take a new robot in: nothing may be lost meanwhile."""
+        attempt = 0
+        while True:
+            try:
+                return await self._fleet.meet(message, robot, token)
+            except StoreError as error:
+                if attempt == 0:
+                    log.error("robot %s cannot be registered yet: %s", robot, error)
+                await self._clock.sleep(RETRY_AFTER[min(attempt, len(RETRY_AFTER) - 1)])
+                attempt += 1
 
     async def _take(self, message: Inbound, envelope: Envelope) -> Receipt:
         robot = envelope.robot
@@ -171,8 +188,9 @@ class Ingest:
 
     def _receipt(self, outcome: str, problem: str | None = None) -> Receipt:
         """Wake the committer, and say in which batch the message is."""
-        if not self._batch.empty:
-            self._wanted.set()
+        if self._batch.empty:
+            return Receipt(outcome, None, problem)
+        self._wanted.set()
         if self._batch.cost >= self._config.batch_samples:
             self._full.set()
             if self._batch.cost >= 2 * self._config.batch_samples:
@@ -194,16 +212,8 @@ class Ingest:
     def _refuse_sequenced(self, message: Inbound, error: WireError) -> Receipt:
         """Refuse a message of a robot that takes part. The robot hears that it is dealt with, or it would send it for
         ever."""
-        raw = error.raw or {}
-        robot, epoch, seq = raw.get("robot"), raw.get("epoch"), raw.get("seq")
-        if (
-            isinstance(robot, str)
-            and isinstance(epoch, str)
-            and topics.ROBOT_ID.fullmatch(epoch)
-            and isinstance(seq, int)
-            and 0 < seq <= 2**53 - 1
-            and raw.get("type") in SEQUENCED
-        ):
+        if number := _number(error.raw or {}):
+            robot, epoch, seq = number
             if self._tracker.offer(robot, epoch, seq) is Seen.DUPLICATE:
                 self.counters["duplicate"] += 1
                 self._batch.touch(robot, epoch, message.transport)
@@ -213,6 +223,7 @@ class Ingest:
 
     def _refuse(self, message: Inbound, error: WireError) -> Receipt:
         self.counters[f"refused.{error.reason}"] += 1
+        detail = str(error)[:KEPT_DETAIL]
         address = topics.parse(message.topic)
         claimed = (error.raw or {}).get("robot")
         robot = address.robot if address else claimed
@@ -225,14 +236,14 @@ class Ingest:
                     robot=robot,
                     topic=message.topic[:512] or None,
                     reason=error.reason.value,
-                    detail=str(error)[:1024],
+                    detail=detail,
                     size=len(message.payload),
                     payload=message.payload[:KEPT_PAYLOAD].decode("utf-8", "replace").replace("\0", "\\0"),
                 )
             )
         else:
             self.counters["quarantine_skipped"] += 1
-        return self._receipt("quarantined", str(error))
+        return self._receipt("quarantined", detail)
 
     # --- committing
 
@@ -281,9 +292,8 @@ class Ingest:
                 return committed
 
     def _publish(self, row: EventRow, event_id: int) -> None:
-        actor = robot_actor(row.robot) if row.robot and row.epoch else HUB
         fields = {name: getattr(row, name) for name in row.__struct_fields__}
-        self._bus.publish(EventCommitted(actor=actor, event=StoredEvent(id=event_id, **fields)))
+        self._bus.publish(EventCommitted(actor=Actor.parse(row.actor), event=StoredEvent(id=event_id, **fields)))
 
     async def _acknowledge(self, batch: OpenBatch) -> None:
         now = self._clock.now()
@@ -291,3 +301,16 @@ class Ingest:
             if transport := self._transports.get(transport_name):
                 ack = Ack(position.epoch, position.seq)
                 await transport.send(Envelope(robot=position.robot, ts=now, body=ack))
+
+
+def _number(raw: dict[str, Any]) -> tuple[str, str, int] | None:
+    """Robot, epoch and sequence number of a message that is not valid otherwise, when they are; types that this hub
+    does not know may have them, too."""
+    robot, epoch, seq, kind = (raw.get(key) for key in ("robot", "epoch", "seq", "type"))
+    if not isinstance(kind, str) or kind in UP_TYPES - SEQUENCED:
+        return None
+    if not isinstance(robot, str) or not isinstance(epoch, str) or not topics.ROBOT_ID.fullmatch(epoch):
+        return None
+    if isinstance(seq, bool) or not isinstance(seq, int | float) or not 0 < seq <= MAX_SEQ or seq != int(seq):
+        return None
+    return robot, epoch, int(seq)

@@ -176,12 +176,14 @@ async def post_telemetry() -> Response:
     if ingest is None:
         raise ApiError(503, "this process does not take messages in (roles)")
     token = token_of_request()
-    receipts = [await ingest.receive(message, token) for message in _inbound(await request.get_data())]
-    waiting = {receipt.done for receipt in receipts if receipt.done}
-    if waiting:
-        _, late = await asyncio.wait(waiting, timeout=COMMITTED_WITHIN)
-        if late:
-            raise ApiError(503, "not committed yet; send the messages again with the same epoch and seq")
+    messages = _inbound(await request.get_data())
+    try:
+        async with asyncio.timeout(COMMITTED_WITHIN):
+            receipts = [await ingest.receive(message, token) for message in messages]
+            for done in {receipt.done for receipt in receipts if receipt.done}:
+                await asyncio.shield(done)
+    except TimeoutError:
+        raise ApiError(503, "not committed yet; send the messages again with the same epoch and seq") from None
     return _result(receipts)
 
 

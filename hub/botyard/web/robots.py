@@ -1,5 +1,7 @@
 """Robots: list, describe, accept, remove."""
 
+from typing import Any
+
 import msgspec
 from quart import Blueprint, Response
 from quart_schema import document_querystring, document_request, document_response, tag
@@ -127,9 +129,8 @@ async def change_robot(robot: str) -> Response:
         changes["tags"] = tuple(dict.fromkeys(changes["tags"]))
     if changes.get("group") == "":
         changes["group"] = None
-    row = msgspec.structs.replace(record_of(robot).row, **changes)
-    check_texts(row)
-    return reply(robot_view(await the_hub().fleet.change(row, the_actor())))
+    check_texts(msgspec.structs.replace(record_of(robot).row, **changes))
+    return reply(robot_view(await _changed(robot, changes)))
 
 
 @blueprint.post("/<robot>/accept")
@@ -138,11 +139,15 @@ async def change_robot(robot: str) -> Response:
 @document_response(Problem, 404)
 async def accept_robot(robot: str) -> Response:
     """Let a pending robot take part. What it kept meanwhile it sends again by itself."""
-    row = record_of(robot).row
-    if not row.accepted:
-        row = msgspec.structs.replace(row, accepted=True)
-        return reply(robot_view(await the_hub().fleet.change(row, the_actor())))
-    return reply(robot_view(record_of(robot)))
+    record = record_of(robot)
+    return reply(robot_view(record if record.row.accepted else await _changed(robot, {"accepted": True})))
+
+
+async def _changed(robot: str, changes: dict[str, Any]) -> RobotRecord:
+    try:
+        return await the_hub().fleet.change(robot, changes, the_actor())
+    except KeyError:  # removed in the meantime
+        missing("robot", robot)
 
 
 @blueprint.delete("/<robot>")

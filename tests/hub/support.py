@@ -1,0 +1,100 @@
+"""What several tests of the hub use."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from botyard.store.base import Batch, Committed, RobotRow, StoreError
+from botyard.store.factory import open_store
+from botyard.testing import FakeRobot, RunningHub
+
+
+async def get(running: RunningHub, path: str, **query: Any) -> Any:
+    """What the API answers, as JSON; it has to be a success."""
+    answer = await running.api.get(f"/api/v1/{path}", params=query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def counters(running: RunningHub) -> dict[str, int]:
+    """What the API says of the messages since the start."""
+    found: dict[str, int] = (await get(running, "hub"))["counters"]
+    return found
+
+
+async def stored(running: RunningHub, robot: str, channel: str = "x") -> list[Any]:
+    """The values of a channel that are in the store, in the order of their time."""
+    page = await get(running, "readings", robot=robot, channel=channel)
+    return [item["value"] for item in page["items"]]
+
+
+async def quarantine(running: RunningHub, **query: Any) -> list[dict[str, Any]]:
+    """The quarantine, the oldest message first."""
+    items: list[dict[str, Any]] = (await get(running, "quarantine", **query))["items"]
+    return items[::-1]
+
+
+def samples(robot: FakeRobot, *values: Any, **changes: Any) -> dict[str, Any]:
+    """The robot's next telemetry message, with these samples of the channel `x`, a millisecond apart."""
+    group = {"dt": [1000 * n for n in range(len(values))], "channels": [{"name": "x", "values": list(values)}]}
+    return robot.message("telemetry", {"groups": [group]}, **changes)
+
+
+class FlakyStore:
+    """The real store, whose writing fails while `broken`. `commits` counts the attempts."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self.broken = False
+        self.commits = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def __aenter__(self) -> Self:
+        await self._store.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._store.__aexit__(*exc)
+
+    def _check(self) -> None:
+        if self.broken:
+            raise StoreError("the disk is full, on purpose")
+
+    async def commit(self, batch: Batch) -> Committed:
+        self.commits += 1
+        self._check()
+        committed: Committed = await self._store.commit(batch)
+        return committed
+
+    async def add_robot(self, robot: RobotRow) -> None:
+        self._check()
+        await self._store.add_robot(robot)
+
+    async def change_robot(self, robot: RobotRow) -> None:
+        self._check()
+        await self._store.change_robot(robot)
+
+    async def remove_robot(self, robot_id: str) -> None:
+        self._check()
+        await self._store.remove_robot(robot_id)
+
+
+def make_flaky(monkeypatch: pytest.MonkeyPatch) -> Callable[[], FlakyStore]:
+    """From now on hubs get a FlakyStore; gives a function that tells the last one."""
+    made: list[FlakyStore] = []
+
+    def open_flaky(*args: Any, **options: Any) -> FlakyStore:
+        made.append(FlakyStore(open_store(*args, **options)))
+        return made[-1]
+
+    monkeypatch.setattr("botyard.core.hub.open_store", open_flaky)
+    return lambda: made[-1]
+
+
+def database(folder: Path) -> Path:
+    """Where `running_hub` keeps its database."""
+    return folder / "data" / "botyard.db"
