@@ -90,7 +90,7 @@ $(VENV)/.ready-dev: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $(VENV)/.ready-run $@
 
 $(LOCK): $(DASHBOARD)/package-lock.json $(DASHBOARD)/package.json | $(BIN)/python
-	@.ci/quietly "Installing the dashboard's packages" $(NODE) npm --prefix $(DASHBOARD) ci --no-audit --no-fund
+	@.ci/quietly "Installing the dashboard's packages" $(NODE) npm --prefix $(DASHBOARD) ci --ignore-scripts --no-audit --no-fund
 	@touch $@
 
 $(BUILT): $(LOCK) $(SOURCES)

@@ -20,7 +20,7 @@ DOCS_PAGE = """<!doctype html>
 <html lang="en">
 <head>
   <meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-  <title>Botyard API</title><link rel="stylesheet" href="/swagger/swagger-ui.css">
+  <title>Botyard API</title><link rel="icon" href="/favicon.svg"><link rel="stylesheet" href="/swagger/swagger-ui.css">
 </head>
 <body>
   <div id="swagger-ui"></div>
