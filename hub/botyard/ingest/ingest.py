@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -107,6 +107,11 @@ class Ingest:
         self._transports = {transport.name: transport for transport in transports}
 
     # --- taking in
+
+    async def receive_all(self, messages: Sequence[Inbound]) -> None:
+        """Take messages in; see `Inbox`."""
+        for message in messages:
+            await self.receive(message)
 
     async def receive(self, message: Inbound, token: str | None = None) -> Receipt:
         """Take a message in; see `Inbox`. `token` is what the sender gave to prove itself, if the transport knows."""

@@ -7,7 +7,7 @@ import msgspec
 from botyard.core.config import IngestConfig
 from botyard_schemas import Envelope, Reason, Telemetry, WireError
 from botyard_schemas.clock import Clock
-from botyard_schemas.messages import SEQUENCED
+from botyard_schemas.messages import SEQUENCED, Event
 
 
 class TimeCheck:
@@ -27,6 +27,8 @@ class TimeCheck:
         if problem := self._absurd("ts", envelope.ts, now):
             return None, WireError(Reason.TIME, problem, raw)
         body = envelope.body
+        if isinstance(body, Event) and (problem := self._absurd("body.dt", envelope.ts + body.dt, now)):
+            return None, WireError(Reason.TIME, problem, raw)
         if not isinstance(body, Telemetry):
             return envelope, None
         problems = [

@@ -1,6 +1,7 @@
 """What plugins implement and what they are given."""
 
 import abc
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, Self
 
@@ -86,8 +87,11 @@ class Inbox(Protocol):
     """Where a transport puts what robots send."""
 
     async def receive(self, message: Inbound) -> object:
-        """Take the message in. Waits while the store is behind, so that the transport stops reading. Never raises
-        because of the message's content."""
+        """Take a message in. Waits while the store is behind, so that the transport stops reading. Never raises because
+        of the message's content."""
+
+    async def receive_all(self, messages: Sequence[Inbound]) -> None:
+        """Take several messages in, in their order, as `receive` does. Cheaper than one by one."""
 
 
 class Transport(abc.ABC):

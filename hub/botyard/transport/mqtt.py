@@ -1,32 +1,29 @@
 """MQTT: the hub as a client of its embedded broker or of any other."""
 
+import asyncio
 import contextlib
 import logging
 import random
 import secrets
 import ssl
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
-
-import aiomqtt
 
 from botyard.core.actor import HUB
 from botyard.core.config import Config, is_loopback
 from botyard.core.events import TransportChanged
 from botyard.core.tasks import Tasks
 from botyard.plugin.api import AuthProvider, Inbound, Inbox, PluginContext, Transport, hookimpl
+from botyard.transport.client import Connection, Login, MqttError, connected
 from botyard.transport.embedded import BrokerSettings, EmbeddedBroker
 from botyard_schemas import Envelope, encode, topics
 
 log = logging.getLogger(__name__)
 
 RECONNECT_MIN, RECONNECT_MAX = 0.2, 10.0
-CONNECT_WITHIN = 5.0
 SEND_WITHIN = 2.0
-# Messages that wait in the client while ingest is behind. Past that they are dropped, and the robots send them again,
-# since they were not acknowledged.
-QUEUE = 20_000
 
 
 @hookimpl
@@ -90,7 +87,7 @@ class MqttTransport(Transport):
         # robots on an embedded broker that only this machine can reach are on this machine
         local = broker is not None and is_loopback(context.config.broker.host)
         self._peer = "127.0.0.1" if local else None
-        self._client: aiomqtt.Client | None = None
+        self._client: Connection | None = None
         self._tasks = Tasks()
         self._error: str | None = "not connected yet"
         self._random = random.Random()
@@ -130,11 +127,13 @@ class MqttTransport(Transport):
         client = self._client
         if client is None:
             return False
-        # an acknowledgement that is lost is repeated; a command is not
-        qos = 0 if envelope.type in ("ack", "time") else 1
+        topic, payload = topics.down(envelope.robot, envelope.type), encode(envelope)
+        if envelope.type in ("ack", "time"):
+            return client.publish_unconfirmed(topic, payload)  # it is repeated when it is lost
         try:
-            await client.publish(topics.down(envelope.robot, envelope.type), encode(envelope), qos, timeout=SEND_WITHIN)
-        except aiomqtt.MqttError:
+            async with asyncio.timeout(SEND_WITHIN):
+                await client.publish(topic, payload)
+        except (MqttError, TimeoutError):
             return False  # the loss of the connection is said once, by the task that keeps it up
         return True
 
@@ -144,10 +143,11 @@ class MqttTransport(Transport):
             try:
                 async with self._connect() as client:
                     attempt = 0
-                    await self._subscribe(client)
+                    for topic in (topics.ALL_UP, topics.ALL_PRESENCE):
+                        await client.subscribe(topic, qos=1)
                     self._came_up(client)
                     await self._read(client)
-            except (aiomqtt.MqttError, OSError, TimeoutError) as error:
+            except MqttError as error:
                 self._went_down(error)
             finally:
                 self._client = None
@@ -155,43 +155,21 @@ class MqttTransport(Transport):
             await self._context.clock.sleep(self._random.uniform(RECONNECT_MIN, min(RECONNECT_MAX, 0.4 * 2**attempt)))
             attempt = min(attempt + 1, 10)
 
-    def _connect(self) -> aiomqtt.Client:
+    def _connect(self) -> AbstractAsyncContextManager[Connection]:
         address = self._address
-        return aiomqtt.Client(
-            address.host,
-            address.port,
-            username=address.username,
-            password=address.password,
-            identifier=f"botyard-hub-{secrets.token_hex(4)}",
-            protocol=aiomqtt.ProtocolVersion.V311,
-            tls_context=ssl.create_default_context() if address.tls else None,
-            max_queued_incoming_messages=QUEUE,
-            timeout=CONNECT_WITHIN,
-            keepalive=20,
-        )
+        login = Login(f"botyard-hub-{secrets.token_hex(4)}", address.username, address.password)
+        return connected(address.host, address.port, login, ssl.create_default_context() if address.tls else None)
 
-    async def _subscribe(self, client: aiomqtt.Client) -> None:
-        for topic in (topics.ALL_UP, topics.ALL_PRESENCE):
-            for granted in await client.subscribe(topic, qos=1):
-                code = granted if isinstance(granted, int) else granted.value
-                if code >= 0x80:
-                    raise aiomqtt.MqttError(f"the broker refuses the subscription to {topic}")
-
-    async def _read(self, client: aiomqtt.Client) -> None:
-        clock = self._context.clock
-        async for message in client.messages:
-            payload = message.payload
-            await self._inbox.receive(
-                Inbound(
-                    message.topic.value,
-                    payload if isinstance(payload, bytes) else str(payload or "").encode(),
-                    clock.now(),
-                    self.name,
-                    self._peer,
-                )
+    async def _read(self, client: Connection) -> None:
+        while True:
+            taken = await client.received()
+            at = self._context.clock.now()
+            await self._inbox.receive_all(
+                [Inbound(message.topic, message.payload, at, self.name, self._peer) for message in taken]
             )
+            client.confirm(taken)
 
-    def _came_up(self, client: aiomqtt.Client) -> None:
+    def _came_up(self, client: Connection) -> None:
         self._client, self._error = client, None
         log.info("connected to the broker at %s", self._address)
         self._context.bus.publish(TransportChanged(actor=HUB, transport=self.name, connected=True))

@@ -1,0 +1,174 @@
+"""MQTT 3.1.1 packets as bytes, as far as a client that reads a fleet needs them.
+
+Source: MQTT Version 3.1.1, OASIS Standard, sections 2 and 3. Nothing here does input or output.
+"""
+
+import enum
+from typing import NamedTuple
+
+# No message of ours comes near it; a length beyond it means that the stream is no MQTT, or no longer in step.
+MAX_PACKET = 64 * 1024 * 1024
+# Topics repeat; decoding each once is cheaper. Forgotten all at once when there are too many.
+MAX_TOPICS = 20_000
+
+REFUSALS = {
+    1: "the broker does not speak MQTT 3.1.1",
+    2: "the broker does not accept the client id",
+    3: "the broker is not available",
+    4: "the broker does not accept user name or password",
+    5: "the broker does not let this client in",
+}
+
+
+class Kind(enum.IntEnum):
+    """Control packet types (section 2.2.1)."""
+
+    CONNECT = 1
+    CONNACK = 2
+    PUBLISH = 3
+    PUBACK = 4
+    SUBSCRIBE = 8
+    SUBACK = 9
+    PINGREQ = 12
+    PINGRESP = 13
+    DISCONNECT = 14
+
+
+class PacketError(ValueError):
+    """The stream is not MQTT as a broker sends it."""
+
+
+class Publish(NamedTuple):
+    """A message. `identifier` is 0 at QoS 0."""
+
+    topic: str
+    payload: bytes
+    identifier: int
+
+
+class Other(NamedTuple):
+    """Any other packet: its kind and what follows the fixed header."""
+
+    kind: int
+    body: bytes
+
+
+PINGREQ = bytes((Kind.PINGREQ << 4, 0))
+DISCONNECT = bytes((Kind.DISCONNECT << 4, 0))
+
+
+class Parser:
+    """Takes a stream apart, whatever pieces it comes in."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._topics: dict[bytes, str] = {}
+
+    def feed(self, data: bytes) -> tuple[list[Publish], list[Other]]:
+        """The packets that are complete now. Raises PacketError."""
+        buffer = self._rest + data if self._rest else data
+        publishes: list[Publish] = []
+        others: list[Other] = []
+        at, end = 0, len(buffer)
+        while end - at >= 2:
+            length, start = buffer[at + 1], at + 2
+            if length & 0x80:
+                length, start = _length(buffer, at + 1, end)
+                if start == 0:
+                    break
+            stop = start + length
+            if stop > end:
+                break
+            first = buffer[at]
+            if first >> 4 == Kind.PUBLISH:
+                publishes.append(self._publish(buffer, first, start, stop))
+            else:
+                others.append(Other(first >> 4, buffer[start:stop]))
+            at = stop
+        self._rest = buffer[at:]
+        return publishes, others
+
+    def _publish(self, buffer: bytes, first: int, start: int, stop: int) -> Publish:
+        name_at = start + 2
+        after = name_at + (buffer[start] << 8 | buffer[start + 1]) if name_at <= stop else stop + 1
+        with_identifier = first & 0x06
+        if after + (2 if with_identifier else 0) > stop:
+            raise PacketError("a message is shorter than its own header says")
+        raw = buffer[name_at:after]
+        topic = self._topics.get(raw)
+        if topic is None:
+            topic = self._topic(raw)
+        if not with_identifier:
+            return Publish(topic, buffer[after:stop], 0)
+        return Publish(topic, buffer[after + 2 : stop], buffer[after] << 8 | buffer[after + 1])
+
+    def _topic(self, raw: bytes) -> str:
+        try:
+            topic = raw.decode()
+        except UnicodeDecodeError as error:
+            raise PacketError("a topic is not UTF-8 text") from error
+        if len(self._topics) >= MAX_TOPICS:
+            self._topics.clear()
+        self._topics[raw] = topic
+        return topic
+
+
+def _length(buffer: bytes, at: int, end: int) -> tuple[int, int]:
+    """The remaining length and where the packet's body starts; (0, 0) while it is incomplete."""
+    length = shift = 0
+    for position in range(at, min(at + 4, end)):
+        digit = buffer[position]
+        length |= (digit & 0x7F) << shift
+        if not digit & 0x80:
+            if length > MAX_PACKET:
+                raise PacketError(f"a packet of {length} bytes")
+            return length, position + 1
+        shift += 7
+    if end - at >= 4:
+        raise PacketError("a packet's length has more than four digits")
+    return 0, 0
+
+
+def packet(first: int, body: bytes) -> bytes:
+    """A control packet with this first byte."""
+    length, header = len(body), bytearray((first,))
+    while True:
+        length, digit = length >> 7, length & 0x7F
+        header.append(digit | 0x80 if length else digit)
+        if not length:
+            return bytes(header) + body
+
+
+def text(value: str | bytes) -> bytes:
+    """A string with its length before it. Raises PacketError when it is longer than 65,535 bytes."""
+    raw = value.encode() if isinstance(value, str) else value
+    if len(raw) > 0xFFFF:
+        raise PacketError(f"a text of {len(raw)} bytes, MQTT knows at most 65535")
+    return len(raw).to_bytes(2, "big") + raw
+
+
+def connect(client_id: str, username: str | None, password: str | None, keepalive: int) -> bytes:
+    """CONNECT with a clean session; `keepalive` in seconds."""
+    flags = 0x02 | (0x80 if username is not None else 0) | (0x40 if password is not None else 0)
+    body = text("MQTT") + bytes((4, flags)) + keepalive.to_bytes(2, "big") + text(client_id)
+    for credential in (username, password):
+        if credential is not None:
+            body += text(credential)
+    return packet(Kind.CONNECT << 4, body)
+
+
+def subscribe(identifier: int, topic: str, qos: int) -> bytes:
+    """SUBSCRIBE to one topic filter."""
+    return packet(Kind.SUBSCRIBE << 4 | 0x02, identifier.to_bytes(2, "big") + text(topic) + bytes((qos,)))
+
+
+def publish(topic: str, payload: bytes, identifier: int = 0) -> bytes:
+    """PUBLISH at QoS 0, or at QoS 1 with an identifier."""
+    if not identifier:
+        return packet(Kind.PUBLISH << 4, text(topic) + payload)
+    return packet(Kind.PUBLISH << 4 | 0x02, text(topic) + identifier.to_bytes(2, "big") + payload)
+
+
+def puback(identifiers: list[int]) -> bytes:
+    """PUBACK for each identifier."""
+    return b"".join(b"\x40\x02" + identifier.to_bytes(2, "big") for identifier in identifiers)
