@@ -113,8 +113,10 @@ class Link:
                 "mismatch", f"a message on {message.topic} is for {envelope.robot!r} ({envelope.type}), ignored"
             )
         elif isinstance(envelope.body, Ack):
+            before = self._outbox.backlog
             self._outbox.ack(envelope.body.epoch, envelope.body.seq)
-            self._patience = 1.0
+            if self._outbox.backlog < before:
+                self._patience = 1.0
         elif isinstance(envelope.body, Command):
             self._on_command(envelope.body)
 

@@ -41,8 +41,8 @@ class Limits:
 
 @dataclass(slots=True)
 class Entry:
-    """A message that waits for the hub. `keep`: its producer waited for room, so it is the last to be given up; a
-    `notice` never is."""
+    """A message that waits for the hub. What is to `keep` waited for room, and is not given up; neither is a `notice`,
+    which does not count against the limits: there are no more of them than the link sends at once."""
 
     seq: int
     type: str
@@ -97,6 +97,7 @@ class MemoryOutbox:
         self.epoch = ""
         self.dropped = 0
         self.bytes = 0
+        self._messages = 0
         self.changed = asyncio.Event()
         self._robot = robot
         self._clock = clock
@@ -171,20 +172,22 @@ class MemoryOutbox:
         await self._empty.wait()
 
     def _fits(self, size: int, share: float = 1.0) -> bool:
-        if not self._entries:
+        if not self._messages:
             return True  # else a message larger than the whole room would wait for ever
-        return (
-            len(self._entries) + 1 <= self._limits.messages * share and self.bytes + size <= self._limits.bytes * share
-        )
+        messages, room = self._limits.messages * share, self._limits.bytes * share
+        return self._messages + 1 <= messages and self.bytes + size <= room
 
     def _make_room(self, size: int) -> None:
-        """Give up the oldest telemetry and states, then the oldest events and reports, then what was to be kept."""
+        """Give up the oldest telemetry and states, then the oldest events and reports.
+
+        What waited for room stays: it leaves the reserve free, which is more than any message needs.
+        """
         lost: list[int] = []
-        for wanted in (_is_transient, _is_not_kept, _is_any):
+        for wanted in (_is_transient, _is_not_kept):
             for entry in list(self._entries.values()):
                 if self._fits(size):
                     break
-                if wanted(entry) and not entry.notice:
+                if wanted(entry):
                     self._remove(entry.seq)
                     lost.append(entry.seq)
         if not lost:
@@ -209,22 +212,25 @@ class MemoryOutbox:
             self._append(self._clock.now(), notice.body(self.epoch), notice=True)
         notice.add(ranges)
         entry = self._entries[notice.seq]
-        self.bytes -= len(entry.payload)
         entry.payload = self._encode(entry.seq, self._clock.now(), notice.body(self.epoch))
-        self.bytes += len(entry.payload)
 
     def _append(self, ts: int, body: Body, *, keep: bool = False, notice: bool = False) -> int:
         seq = self._next
         self._next += 1
         entry = Entry(seq, TYPE_OF[type(body)], self._encode(seq, ts, body), keep, notice)
         self._entries[seq] = entry
-        self.bytes += len(entry.payload)
+        if not notice:
+            self._messages += 1
+            self.bytes += len(entry.payload)
         self._empty.clear()
         self.changed.set()
         return seq
 
     def _remove(self, seq: int) -> None:
-        self.bytes -= len(self._entries.pop(seq).payload)
+        entry = self._entries.pop(seq)
+        if not entry.notice:
+            self._messages -= 1
+            self.bytes -= len(entry.payload)
 
     def _wake(self) -> None:
         self.changed.set()
@@ -262,15 +268,11 @@ class _Notice:
 
 
 def _is_transient(entry: Entry) -> bool:
-    return not entry.keep and entry.type in ("telemetry", "state")
+    return _is_not_kept(entry) and entry.type in ("telemetry", "state")
 
 
 def _is_not_kept(entry: Entry) -> bool:
-    return not entry.keep
-
-
-def _is_any(_: Entry) -> bool:
-    return True
+    return not entry.keep and not entry.notice
 
 
 def new_epoch(clock: Clock, rng: random.Random) -> str:

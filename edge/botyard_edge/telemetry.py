@@ -31,7 +31,7 @@ class BatchLimits:
     """When a batch is closed: at this many samples, or when its oldest sample waits this many seconds."""
 
     max_samples: int = 500
-    max_age: float = 1.0
+    max_age: float = 0.5
 
 
 @dataclass(slots=True)

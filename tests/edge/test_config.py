@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from botyard_edge.config import load_config, robot_schema
+from botyard_edge.config import Config, load_config, robot_schema
 from botyard_schemas.settings import SettingsError
 
 EXAMPLE = Path(__file__).parents[2] / "edge" / "robot.example.yaml"
@@ -30,6 +30,12 @@ def test_example_stands_by_the_defaults(tmp_path: Path) -> None:
     long = load_config(EXAMPLE, {})
     for part in ("broker", "link", "telemetry", "state", "outbox", "flush_timeout", "exit_when_done"):
         assert getattr(short, part) == getattr(long, part), part
+
+
+def test_defaults_in_code_are_those_of_the_schema(tmp_path: Path) -> None:
+    loaded = load_config(write(tmp_path, "robot: r1\ndrivers: {sim: {}}\n"), {})
+    made = Config("r1", loaded.drivers, folder=loaded.folder)
+    assert made == loaded
 
 
 def test_environment_wins_over_the_file_down_to_driver_options(tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ def load_ulog(path: Path, *, all_topics: bool) -> Recording:
     if not path.is_file():
         raise RecordingError(f"{path}: cannot be read: there is no such file")
     try:
-        log = ULog(str(path), None if all_topics else sorted(CURATED))
+        with path.open("rb") as file:  # pyulog leaves a file of its own open when it fails
+            log = ULog(file, None if all_topics else sorted(CURATED))
     except Exception as error:  # pyulog raises whatever a damaged file leads it into
         raise RecordingError(f"{path}: not a ULog file that can be read: {error or type(error).__name__}") from error
     topics = sorted(log.data_list, key=lambda data: (data.name, data.multi_id))

@@ -86,7 +86,7 @@ class Drive:
         speed = min(limits.speed, self.speed + step, allowed)
         self.speed = max(speed, self.speed - step, 0.0)
         self._move(min(distance, self.speed * seconds))
-        if distance - self.speed * seconds < 1e-3:
+        if distance - self.speed * seconds < 1e-6:
             self._reach()
 
     def _come_to_rest(self, seconds: float) -> None:

@@ -1,0 +1,355 @@
+import asyncio
+import itertools
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from botyard_edge.driver import Command, CommandFailedError, CommandRejectedError, ConfigurationError, Driver, Pose
+from botyard_edge.testing import VirtualClock
+from botyard_plugins.sim.body import AMBIENT, Battery, Motor
+from botyard_plugins.sim.drive import Drive, Limits
+from botyard_plugins.sim.plan import Plan, Roads, load_plan
+from botyard_schemas import Geo, State, Telemetry
+from tests.plugins.conftest import ROOT, Notes
+
+WAREHOUSE = ROOT / "plugins" / "botyard_plugins" / "simulation" / "warehouse.yaml"
+PLAN = load_plan(WAREHOUSE)
+ROADS = Roads(PLAN)
+NOISE = 0.06  # m; six times the localisation's, and its rounding
+STATIONS = sorted(ROADS.destinations(lambda _: True))
+
+Make = Callable[..., Driver]
+
+
+class Running:
+    def __init__(self, driver: Driver, clock: VirtualClock, notes: Notes) -> None:
+        self.driver = driver
+        self.clock = clock
+        self.notes = notes
+
+    def command(self, name: str, **args: Any) -> "asyncio.Task[Any]":
+        async def progress(done: float) -> None:
+            self.progress.append(done)
+
+        self.progress: list[float] = []
+        return asyncio.create_task(self.driver.execute(Command("c1", name, 0, args), progress))
+
+    @property
+    def poses(self) -> list[tuple[int, Pose]]:
+        return self.notes.samples["pose"]
+
+    @property
+    def pose(self) -> Pose:
+        return self.poses[-1][1]
+
+
+@asynccontextmanager
+async def running(make_driver: Make, seconds: float = 0.0, rng: int = 1, **given: Any) -> AsyncIterator[Running]:
+    clock = VirtualClock()
+    notes = Notes(clock)
+    async with make_driver("sim", clock, rng, **given) as driver:
+        task = asyncio.create_task(driver.run(notes))
+        await clock.advance(seconds)
+        try:
+            yield Running(driver, clock, notes)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def recorded(make_driver: Make, seconds: float, rng: int = 1, **given: Any) -> Notes:
+    async with running(make_driver, seconds, rng, **given) as robot:
+        return robot.notes
+
+
+def off_road(x: float, y: float) -> float:
+    return ROADS.nearest(x, y)[1]
+
+
+async def test_same_seed_gives_the_same_samples_and_another_does_not(make_driver: Make) -> None:
+    first = await recorded(make_driver, 120, rng=5)
+    again = await recorded(make_driver, 120, rng=5)
+    other = await recorded(make_driver, 120, rng=6)
+    assert first.samples == again.samples
+    assert first.states == again.states
+    assert first.samples != other.samples
+
+
+async def test_option_seed_wins_over_the_runtimes_randomness(make_driver: Make) -> None:
+    first = await recorded(make_driver, 30, rng=5, seed=7)
+    second = await recorded(make_driver, 30, rng=6, seed=7)
+    assert first.samples == second.samples
+
+
+@pytest.mark.parametrize(
+    ("channel", "rate"),
+    [
+        ("gripper.force", 10),
+        ("pose", 5),
+        ("speed", 5),
+        ("motor.left.temperature", 5),
+        ("motor.right.current", 5),
+        ("battery.level", 1),
+        ("camera.front", 1),
+        ("wifi.signal", 1),
+    ],
+)
+async def test_channel_is_sampled_at_its_rate_with_even_times(make_driver: Make, channel: str, rate: int) -> None:
+    notes = await recorded(make_driver, 59.95)
+    times = [ts for ts, _ in notes.samples[channel]]
+    assert len(times) == 60 * rate
+    assert {b - a for a, b in itertools.pairwise(times)} == {1_000_000 // rate}
+
+
+async def test_robot_stays_on_roads_and_within_its_limits_for_an_hour(make_driver: Make) -> None:
+    notes = await recorded(make_driver, 3600, speed=1.3, acceleration=0.6)
+    poses = [pose for _, pose in notes.samples["pose"]]
+    assert max(off_road(p.x, p.y) for p in poses[::3]) < NOISE
+    steps = [math.dist((a.x, a.y), (b.x, b.y)) for a, b in zip(poses, poses[5:], strict=False)]
+    assert max(steps) <= 1.3 + 2 * NOISE
+    assert max(steps) > 1.0, "it drives"
+    speeds = [value for _, value in notes.samples["speed"]]
+    assert min(speeds) >= 0
+    assert max(speeds) <= 1.3 + 0.06
+    changes = [abs(b - a) for a, b in itertools.pairwise(speeds)]
+    assert max(changes) <= 0.6 * 0.2 + 0.1
+    assert len({(round(p.x), round(p.y)) for p in poses}) > 60, "it comes around"
+
+
+async def test_motors_heat_slowly_and_only_as_far_as_is_plausible(make_driver: Make) -> None:
+    notes = await recorded(make_driver, 1800)
+    temperatures = [value for _, value in notes.samples["motor.left.temperature"]]
+    assert min(temperatures) > AMBIENT - 1
+    assert AMBIENT + 2 < max(temperatures) < 80
+    mean = [sum(temperatures[i : i + 50]) / 50 for i in range(0, len(temperatures) - 50, 50)]
+    assert max(abs(b - a) for a, b in itertools.pairwise(mean)) < 1.0
+
+
+@given(st.floats(0.1, 2.0), st.floats(0.1, 600.0))
+def test_motor_at_constant_load_never_passes_its_final_temperature(speed: float, time: float) -> None:
+    motor = Motor()
+    goal = Motor()
+    for _ in range(100):
+        goal.step(speed, 0.0, 1000.0)
+    before = motor.temperature
+    motor.step(speed, 0.0, time)
+    assert min(before, goal.temperature) <= motor.temperature <= max(before, goal.temperature)
+    assert motor.temperature != before
+
+
+async def test_low_battery_sends_the_robot_to_a_dock_until_it_is_full(make_driver: Make) -> None:
+    notes = await recorded(make_driver, 3000, battery=0.27, battery_drain=20, start="packing-1")
+    batteries = notes.state("battery")
+    levels = [battery.level for battery in batteries]
+    assert min(levels) < 0.25
+    charging = [index for index, battery in enumerate(batteries) if battery.charging]
+    assert charging
+    assert max(levels[charging[0] :]) >= 0.949
+    times = [ts for ts, _ in notes.samples["battery.level"]]
+    at = next(pose for ts, pose in notes.samples["pose"] if ts >= times[charging[0]])
+    docks = [station.point for station in PLAN.stations if station.kind == "dock"]
+    assert min(math.dist((at.x, at.y), dock) for dock in docks) < NOISE
+    assert all(battery.current < 0 for battery in batteries if battery.charging)
+    after = batteries[charging[-1] + 200]
+    assert not after.charging
+
+
+@given(st.floats(0.0, 1.0), st.floats(0.0, 500.0))
+def test_battery_under_load_has_less_voltage_and_stays_within_its_bounds(level: float, power: float) -> None:
+    battery = Battery(level, 1.0)
+    idle = battery.voltage
+    battery.step(power, 60.0)
+    assert battery.voltage <= idle
+    assert 0.0 <= battery.level <= level
+    assert 18.0 < battery.voltage < 29.5
+
+
+async def test_wifi_is_stronger_near_an_access_point(make_driver: Make) -> None:
+    notes = await recorded(make_driver, 3600)
+    poses = dict(notes.samples["pose"])
+    near: list[float] = []
+    far: list[float] = []
+    for ts, signal in notes.samples["wifi.signal"]:
+        assert -95 <= signal <= -20
+        distance = min(math.dist((poses[ts].x, poses[ts].y), point) for point in PLAN.access_points)
+        (near if distance < 6 else far if distance > 14 else []).append(signal)
+    assert sum(near) / len(near) > sum(far) / len(far) + 6
+
+
+async def test_goto_drives_to_the_waypoint_and_reports_progress(make_driver: Make) -> None:
+    async with running(make_driver, 20, start="dock-1") as robot:
+        task = robot.command("goto", waypoint="packing-2")
+        await robot.clock.advance(120)
+        result = task.result()
+        assert (result["x"], result["y"]) == (35.5, 12.0)
+        assert robot.progress == sorted(robot.progress)
+        assert len(robot.progress) >= 5
+        reached = [p for _, p in robot.poses if math.dist((p.x, p.y), (35.5, 12.0)) < NOISE]
+        assert reached
+        assert max(off_road(p.x, p.y) for _, p in robot.poses) < NOISE
+
+
+async def test_goto_a_point_on_a_road_stops_there(make_driver: Make) -> None:
+    async with running(make_driver, 1, start="dock-1", patrol=False) as robot:
+        task = robot.command("goto", x=10.0, y=5.1)
+        await robot.clock.advance(90)
+        assert task.result()["y"] == 5.0
+        assert math.dist((robot.pose.x, robot.pose.y), (10.0, 5.0)) < 0.01
+
+
+async def test_goto_a_point_in_a_rack_is_rejected_with_the_distance(make_driver: Make) -> None:
+    async with running(make_driver, 1) as robot:
+        with pytest.raises(CommandRejectedError, match=r"\(13, 8\) is 2.0 m from the nearest road"):
+            await robot.command("goto", x=13, y=8)
+        with pytest.raises(CommandRejectedError, match="no road leads to a station 'nowhere', known are aisle-1-a"):
+            await robot.command("goto", waypoint="nowhere")
+
+
+async def test_stop_cancels_a_goto_brakes_and_stays_until_patrol(make_driver: Make) -> None:
+    async with running(make_driver, 0, start="dock-1", battery=1.0) as robot:
+        task = robot.command("goto", waypoint="packing-2")
+        await robot.clock.advance(15)
+        await robot.command("stop")
+        await robot.clock.advance(5)
+        with pytest.raises(CommandFailedError, match="stopped") as caught:
+            task.result()
+        assert caught.value.cancelled
+        rest = robot.pose
+        await robot.clock.advance(60)
+        assert robot.pose == rest
+        assert off_road(rest.x, rest.y) < NOISE
+        await robot.command("patrol")
+        await robot.clock.advance(30)
+        assert robot.pose != rest
+
+
+async def test_second_goto_replaces_the_first(make_driver: Make) -> None:
+    async with running(make_driver, 0, start="dock-1") as robot:
+        first = robot.command("goto", waypoint="packing-2")
+        await robot.clock.advance(10)
+        second = robot.command("goto", waypoint="dock-5")
+        await robot.clock.advance(90)
+        with pytest.raises(CommandFailedError, match="replaced by an order to dock-5"):
+            first.result()
+        assert second.result()["x"] == 2.0
+
+
+async def test_geographic_robot_reports_where_it_is_on_earth(make_driver: Make) -> None:
+    origin = {"lat": 47.0, "lon": 8.0, "alt": 400.0}
+    notes = await recorded(make_driver, 60, start="dock-1", geo=origin, position="geo")
+    assert "pose" not in notes.samples
+    assert not notes.state("pose")
+    geo = notes.samples["geo"][0][1]
+    assert isinstance(geo, Geo)
+    north = (geo.lat - 47.0) * 111_320
+    east = (geo.lon - 8.0) * 111_320 * math.cos(math.radians(47.0))
+    assert (round(east, 2), round(north, 2)) == (2.0, 8.0)
+    assert (geo.alt, geo.heading) == (400.0, 90.0)
+
+
+async def test_position_on_earth_without_an_origin_is_a_mistake(make_driver: Make) -> None:
+    with pytest.raises(ConfigurationError, match="needs the option geo"):
+        async with make_driver("sim", VirtualClock(), position="geo"):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("plan", "problem"),
+    [
+        ("{", "plan.yaml: not YAML"),
+        ("id: x", "plan.yaml: Object missing required field `name`"),
+        ("{id: x, name: x, width: 1, height: 1}", "roads: there are none"),
+        ("{id: x, name: x, width: 1, height: 1, roads: [[a, b]]}", r"roads\[0\]: there is no station 'a'"),
+    ],
+)
+async def test_plan_that_cannot_be_used_is_a_configuration_error(
+    make_driver: Make, tmp_path: Path, plan: str, problem: str
+) -> None:
+    (tmp_path / "plan.yaml").write_text(plan)
+    with pytest.raises(ConfigurationError, match=problem):
+        async with make_driver("sim", VirtualClock(), plan="plan.yaml"):
+            pass
+
+
+async def test_station_that_no_road_reaches_from_the_start_is_a_configuration_error(
+    make_driver: Make, tmp_path: Path
+) -> None:
+    stations = [{"name": name, "kind": "waypoint", "x": x, "y": 0} for x, name in enumerate("abcd")]
+    plan = {"id": "p", "name": "p", "width": 4, "height": 1, "stations": stations, "roads": [["a", "b"], ["c", "d"]]}
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
+    with pytest.raises(ConfigurationError, match="no road leads from near 'a' to near 'c'"):
+        async with make_driver("sim", VirtualClock(), plan="plan.yaml", start="a"):
+            pass
+
+
+@given(st.sampled_from(STATIONS), st.sampled_from(STATIONS), st.floats(0.2, 3.0), st.floats(0.1, 2.0))
+def test_drive_follows_every_route_exactly_and_within_limits(a: str, b: str, speed: float, acceleration: float) -> None:
+    start, goal = ROADS.at(a), ROADS.at(b)
+    drive = Drive(start.x, start.y, 0.0, Limits(speed, acceleration))
+    drive.follow(ROADS.route(start, goal))
+    for _ in range(200_000):
+        x, y, before, yaw = drive.x, drive.y, drive.speed, drive.yaw
+        drive.step(0.05)
+        assert math.dist((x, y), (drive.x, drive.y)) <= speed * 0.05 + 1e-9
+        assert abs(drive.speed - before) <= acceleration * 0.05 + 1e-6
+        assert not (drive.speed > 0 and abs(math.remainder(drive.yaw - yaw, math.tau)) > 1e-9)
+        if drive.arrived:
+            break
+        assert off_road(drive.x, drive.y) < 1e-6
+    assert math.dist((drive.x, drive.y), goal.point) < 1e-6
+    assert drive.driven == pytest.approx(ROADS.length(start, goal), abs=0.05)
+
+
+def _crosses(plan: Plan, a: tuple[float, float], b: tuple[float, float]) -> bool:
+    def side(p: Any, q: Any, r: Any) -> float:
+        return float((q[0] - p[0]) * (r[1] - p[1]) - (q[1] - p[1]) * (r[0] - p[0]))
+
+    def cut(p: Any, q: Any) -> bool:
+        return side(a, b, p) * side(a, b, q) < 0 and side(p, q, a) * side(p, q, b) < 0
+
+    edges = [(w[i], w[i + 1]) for w in plan.walls for i in range(len(w) - 1)]
+    for zone in plan.zones:
+        if zone.kind in ("rack", "keepout"):
+            edges += list(zip(zone.polygon, zone.polygon[1:] + zone.polygon[:1], strict=True))
+    return any(cut(p, q) for p, q in edges)
+
+
+def test_roads_of_the_warehouse_keep_off_walls_and_racks_and_reach_every_station_on_them() -> None:
+    for a, b in PLAN.roads:
+        assert not _crosses(PLAN, ROADS.stations[a].point, ROADS.stations[b].point), (a, b)
+    for name in STATIONS:
+        ROADS.route(ROADS.at("dock-1"), ROADS.at(name))
+    on_roads = {name for road in PLAN.roads for name in road}
+    assert {s.name for s in PLAN.stations} - on_roads == {"office"}
+    assert all(0 <= s.x <= PLAN.width and 0 <= s.y <= PLAN.height for s in PLAN.stations)
+
+
+def test_warehouse_is_a_site_of_the_hub() -> None:
+    import msgspec
+
+    from botyard.fleet.sites import Site
+
+    site = msgspec.convert(yaml.safe_load(WAREHOUSE.read_text()), Site)
+    assert (site.id, site.width, site.height) == ("warehouse", 40, 24)
+
+
+async def test_robot_on_the_demo_plan_keeps_the_contract(robot: Any) -> None:
+    # The hub model decodes every message against the schemas.
+    sim = robot("sim", {"start": "dock-3", "geo": {"lat": 47.0, "lon": 8.0}})
+    task = asyncio.create_task(sim.runtime.run())
+    await sim.clock.advance(120)
+    sim.runtime.stop()
+    await sim.clock.advance_until(task.done)
+    states = sim.hub.bodies("r1", State)
+    assert states[-1].pose is not None
+    assert states[-1].geo is not None
+    assert states[-1].battery is not None
+    assert len(sim.hub.bodies("r1", Telemetry)) > 200
+    assert sim.runtime.outbox.dropped == 0
