@@ -1,5 +1,6 @@
 """The MQTT topics of the wire contract; no other module spells one out."""
 
+import functools
 import re
 from typing import NamedTuple
 
@@ -38,8 +39,9 @@ def presence(robot: str) -> str:
     return f"{ROOT}/{robot}/presence"
 
 
+@functools.lru_cache(maxsize=65536)
 def parse(topic: str) -> Address | None:
-    """Take a topic apart; None when it is not one of ours."""
+    """Take a topic apart; None when it is not one of ours. Topics repeat, so each is taken apart once."""
     parts = topic.split("/")
     if len(parts) < 4 or parts[0] != "botyard" or parts[1] != "v1":
         return None

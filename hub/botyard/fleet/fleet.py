@@ -6,7 +6,7 @@ import enum
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import msgspec
 
@@ -39,6 +39,16 @@ class Admission(enum.Enum):
     ACCEPTED = "accepted"
     PENDING = "pending"
     REFUSED = "refused"
+
+
+class Admitted(NamedTuple):
+    """What was decided about a robot's connection, and what the connection is known by."""
+
+    transport: str
+    peer: str | None
+    token: str | None
+    session: str | None
+    decision: tuple[Admission, str]
 
 
 @dataclass(slots=True)
@@ -75,7 +85,7 @@ class Fleet:
         self._auth = auth
         self._robots: dict[str, RobotRecord] = {}
         # by robot: on which connection (transport, peer, token) it came last, and what was decided about that
-        self._admissions: dict[str, tuple[tuple[str, str | None, str | None], tuple[Admission, str]]] = {}
+        self._admissions: dict[str, Admitted] = {}
         self._meeting = asyncio.Lock()
         self._changing = asyncio.Lock()  # rows are written to the store one after the other, or an older one may win
         self._removing: set[str] = set()
@@ -117,14 +127,27 @@ class Fleet:
 
     # --- what robots do
 
-    def admission(self, message: Inbound, robot: str, token: str | None = None) -> tuple[Admission, str] | None:
-        """What was decided about this robot on this connection and why; None when `meet` has to decide."""
-        known = self._admissions.get(robot)
-        if known is None or known[0] != (message.transport, message.peer, token):
-            return None
-        return known[1]
+    def admission(
+        self, message: Inbound, robot: str, token: str | None = None, session: str | None = None
+    ) -> tuple[Admission, str] | None:
+        """What was decided about this robot on this connection and why; None when `meet` has to decide.
 
-    async def meet(self, message: Inbound, robot: str, token: str | None = None) -> tuple[Admission, str]:
+        `session` is what a presence message calls the connection; a new one is a new connection.
+        """
+        known = self._admissions.get(robot)
+        if (
+            known is None
+            or known.transport != message.transport
+            or known.peer != message.peer
+            or known.token != token
+            or (session is not None and session != known.session)
+        ):
+            return None
+        return known.decision
+
+    async def meet(
+        self, message: Inbound, robot: str, token: str | None = None, session: str | None = None
+    ) -> tuple[Admission, str]:
         """Ask the auth providers about a robot's connection, and register a robot that is new."""
         async with self._meeting:
             connection = Connection("robot", message.transport, message.peer, token=token, robot=robot)
@@ -137,7 +160,7 @@ class Fleet:
                 decision = await self._register(robot)
             if robot in self._robots and robot not in self._removing:
                 # a stranger's name is not worth remembering: it would let anybody fill the memory
-                self._admissions[robot] = ((message.transport, message.peer, token), decision)
+                self._admissions[robot] = Admitted(message.transport, message.peer, token, session, decision)
             return decision
 
     async def _register(self, robot: str) -> tuple[Admission, str]:

@@ -10,8 +10,7 @@ import contextlib
 import logging
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from botyard.core.actor import Actor, robot_actor
 from botyard.core.bus import Bus
@@ -43,8 +42,7 @@ UP_TYPES = SEQUENCED | {"presence", "time"}
 MAX_SEQ = 2**53 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What became of a message. `done` completes when the batch that holds it is committed."""
 
     outcome: str
@@ -52,8 +50,7 @@ class Receipt:
     problem: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Recent:
+class Recent(NamedTuple):
     """A message as it came in; `size` in bytes, `payload` is its beginning."""
 
     received: int
@@ -124,7 +121,10 @@ class Ingest:
             robot = self._sender(message, raw)
         except WireError as error:
             return self._refuse(message, error)
-        decision = self._fleet.admission(message, robot, token) or await self._meet(message, robot, token)
+        session = _session(raw)
+        decision = self._fleet.admission(message, robot, token, session)
+        if decision is None:
+            decision = await self._meet(message, robot, token, session)
         if decision[0] is not Admission.ACCEPTED:
             self._fleet.glimpse(robot, message)
             reason = Reason.UNKNOWN_ROBOT if decision[0] is Admission.PENDING else Reason.REFUSED
@@ -148,21 +148,23 @@ class Ingest:
     def _sender(self, message: Inbound, raw: dict[str, Any]) -> str:
         """The robot that sent it, which the topic and the envelope agree on."""
         robot, kind = raw.get("robot"), raw.get("type")
-        if not isinstance(robot, str) or not topics.ROBOT_ID.fullmatch(robot):
+        if not isinstance(robot, str) or (self._fleet.get(robot) is None and not topics.ROBOT_ID.fullmatch(robot)):
             raise WireError(Reason.SCHEMA, f"robot: {robot!r} is not a robot id, expected [A-Za-z0-9_-]{{1,64}}", raw)
         if message.topic:
             address = topics.parse(message.topic)
-            if address is None or (address.robot, address.type) != (robot, kind):
+            if address is None or address.robot != robot or address.type != kind:
                 detail = f"it says robot {robot!r} and type {kind!r}, its topic is {message.topic!r}"
                 raise WireError(Reason.MISMATCH, detail, raw)
         return robot
 
-    async def _meet(self, message: Inbound, robot: str, token: str | None) -> tuple[Admission, str]:
+    async def _meet(
+        self, message: Inbound, robot: str, token: str | None, session: str | None
+    ) -> tuple[Admission, str]:
         """Ask the fleet, and wait while the store cannot take a new robot in: nothing may be lost meanwhile."""
         attempt = 0
         while True:
             try:
-                return await self._fleet.meet(message, robot, token)
+                return await self._fleet.meet(message, robot, token, session)
             except StoreError as error:
                 if attempt == 0:
                     log.error("robot %s cannot be registered yet: %s", robot, error)
@@ -319,3 +321,12 @@ def _number(raw: dict[str, Any]) -> tuple[str, str, int] | None:
     if isinstance(seq, bool) or not isinstance(seq, int | float) or not 0 < seq <= MAX_SEQ or seq != int(seq):
         return None
     return robot, epoch, int(seq)
+
+
+def _session(raw: dict[str, Any]) -> str | None:
+    """What a presence message calls its connection, None for any other message."""
+    if raw.get("type") != "presence":
+        return None
+    body = raw.get("body")
+    session = body.get("session") if isinstance(body, dict) else None
+    return session if isinstance(session, str) else None

@@ -24,21 +24,27 @@ class TimeCheck:
         if envelope.type not in SEQUENCED:
             return envelope, None  # presence and time are about now, whatever the robot's clock says
         now = self._clock.now()
-        if problem := self._absurd("ts", envelope.ts, now):
-            return None, WireError(Reason.TIME, problem, raw)
+        if not self._oldest <= envelope.ts <= now + self._future:
+            return None, WireError(Reason.TIME, self._absurd("ts", envelope.ts, now) or "", raw)
         body = envelope.body
         if isinstance(body, Event) and (problem := self._absurd("body.dt", envelope.ts + body.dt, now)):
             return None, WireError(Reason.TIME, problem, raw)
         if not isinstance(body, Telemetry):
             return envelope, None
+        lowest, highest = self._oldest - envelope.ts, now + self._future - envelope.ts
+        if all(lowest <= min(group.dt) and max(group.dt) <= highest for group in body.groups):
+            return envelope, None
+        return self._without_absurd_groups(envelope, body, now, raw)
+
+    def _without_absurd_groups(
+        self, envelope: Envelope, body: Telemetry, now: int, raw: dict[str, Any]
+    ) -> tuple[Envelope | None, WireError]:
         problems = [
             self._absurd(f"body.groups[{index}].dt", envelope.ts + min(group.dt), now)
             or self._absurd(f"body.groups[{index}].dt", envelope.ts + max(group.dt), now)
             for index, group in enumerate(body.groups)
         ]
-        found = next((problem for problem in problems if problem), None)
-        if found is None:
-            return envelope, None
+        found = next(problem for problem in problems if problem)
         groups = [group for group, problem in zip(body.groups, problems, strict=True) if problem is None]
         kept = msgspec.structs.replace(envelope, body=Telemetry(groups)) if groups else None
         return kept, WireError(Reason.TIME, found, raw)
