@@ -98,3 +98,15 @@ def make_flaky(monkeypatch: pytest.MonkeyPatch) -> Callable[[], FlakyStore]:
 def database(folder: Path) -> Path:
     """Where `running_hub` keeps its database."""
     return folder / "data" / "botyard.db"
+
+
+async def problem(running: RunningHub, method: str, path: str, **options: Any) -> dict[str, Any]:
+    """The problem document that a request gets, checked for its form."""
+    answer = await running.api.request(method, path, **options)
+    assert answer.is_error, answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    document: dict[str, Any] = answer.json()
+    assert document["status"] == answer.status_code
+    assert document["title"]
+    assert document.get("type", "about:blank") == "about:blank"
+    return document

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from botyard.core.events import RobotChanged, RobotRemoved, RobotSeen
-from botyard.testing import FakeRobot, RunningHub, VirtualClock, running_hub
+from botyard.testing import FakeRobot, RunningHub, VirtualClock, running_hub, wait_until
 from tests.hub.support import get, make_flaky, quarantine, samples, stored
 
 
@@ -96,9 +96,7 @@ async def test_robot_introduction_and_a_change_by_people_at_the_same_time_are_bo
             "tags": [],
             "notes": "wet floor",
         }
-        async with asyncio.timeout(10):
-            while running.hub.fleet._unsaved:
-                await asyncio.sleep(0.005)
+        await wait_until(lambda: not running.hub.fleet._unsaved)
         await running.transport.committed()
     async with running_hub(tmp_path) as running:
         spec = (await get(running, "robots/r"))["spec"]

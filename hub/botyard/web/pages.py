@@ -74,6 +74,13 @@ async def docs_script() -> Response:
     return Response(DOCS_SCRIPT, content_type="text/javascript")
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # longer than a name may be
+        return False
+
+
 @blueprint.get("/")
 @blueprint.get("/<path:path>")
 @hide
@@ -81,7 +88,7 @@ async def dashboard(path: str = "") -> Response:
     """A file of the dashboard; any other path is one of its pages, which it shows itself."""
     if path == "api" or path.startswith("api/"):
         raise ApiError(404, f"there is nothing at /{path}; /api/docs shows what there is")
-    if path and (STATIC / path).is_file():
+    if path and _is_file(STATIC / path):
         response = await send_from_directory(STATIC, path)
         # Vite puts a hash of the content into these names
         forever = path.startswith("assets/")

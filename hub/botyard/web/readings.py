@@ -127,8 +127,8 @@ async def aggregate_readings() -> Response:
         raise ApiError(404, f"robot {query.robot!r} has no channel {query.channel!r}", "channel")
     if channel.type not in ("number", "integer", "boolean"):
         bad("channel", f"{query.channel!r} is of type {channel.type}, aggregates need number, integer or boolean")
-    end = time_of(query.to, "to") or hub.clock.now()
-    begin = time_of(query.from_, "from")
+    begin, until = time_of(query.from_, "from"), time_of(query.to, "to")
+    end = hub.clock.now() if until is None else until
     start = end - HOUR if begin is None else begin
     if start >= end:
         bad("from", f"{start} is not before to, {end}")

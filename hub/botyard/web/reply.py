@@ -1,6 +1,7 @@
 """Reading requests and writing answers, typed on both sides."""
 
 import datetime as dt
+import re
 from typing import Any, TypeVar
 
 import msgspec
@@ -11,6 +12,8 @@ from botyard.web.problems import bad
 T = TypeVar("T", bound=msgspec.Struct)
 
 LIMIT = 10_000
+MICROSECONDS = re.compile(r"-?[0-9]{1,18}")
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def reply(body: msgspec.Struct, status: int = 200) -> Response:
@@ -42,7 +45,7 @@ async def read_body(model: type[T]) -> T:
     """The JSON body as an instance of the class. Raises ApiError, which names the field."""
     try:
         raw = msgspec.json.decode(await request.get_data())
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         bad("body", f"is not JSON: {error}")
     return _convert(raw, model, strict=True)
 
@@ -63,7 +66,7 @@ def time_of(text: str | None, field: str) -> int | None:
     """A moment as microseconds since 1970: given as such, or as RFC 3339. Raises ApiError."""
     if text is None:
         return None
-    if text.lstrip("-").isdigit() and len(text) < 19:
+    if MICROSECONDS.fullmatch(text):
         return int(text)
     try:
         moment = dt.datetime.fromisoformat(text)
@@ -71,7 +74,7 @@ def time_of(text: str | None, field: str) -> int | None:
         bad(field, f"{text!r} is neither microseconds since 1970 nor a date and time like 2026-05-01T12:00:00Z")
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=dt.UTC)
-    return int(moment.timestamp() * 1e6)
+    return (moment - EPOCH) // dt.timedelta(microseconds=1)  # exact, as the floating `timestamp()` is not
 
 
 def limit_of(limit: int) -> int:

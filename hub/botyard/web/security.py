@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 COOKIE = "botyard_token"
 SESSION = "/api/v1/session"
+# What proxies say of themselves. One of them is enough: whoever forges one only gets less.
+PROXY_HEADERS = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP")
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CSP = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
@@ -71,7 +73,7 @@ async def _gate(incoming: BaseRequestWebsocket, names: set[str], *, unsafe: bool
             421, f"this hub is not called {incoming.host!r}; add the name to web.allowed_hosts", instance=incoming.path
         )
     origin = incoming.headers.get("Origin")
-    if unsafe and origin and urlsplit(origin).netloc.lower() != incoming.host.lower():
+    if unsafe and origin and not _is_page_of(origin, incoming.host):
         return problem(403, f"pages of {origin} may not use this hub", instance=incoming.path)
     access = await authenticate(the_hub().auth, _connection(incoming, _token_of(incoming)))
     if isinstance(access, Allow):
@@ -101,15 +103,25 @@ def _connection(incoming: BaseRequestWebsocket, token: str | None) -> Connection
         "request",
         "http",
         incoming.remote_addr,
-        forwarded="Forwarded" in incoming.headers or "X-Forwarded-For" in incoming.headers,
+        forwarded=any(name in incoming.headers for name in PROXY_HEADERS),
         token=token,
         method=incoming.method,
         path=incoming.path,
     )
 
 
+def _is_page_of(origin: str, host: str) -> bool:
+    try:
+        return urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:  # no URL at all
+        return False
+
+
 def _host_is_ours(host: str, names: set[str]) -> bool:
-    name = urlsplit(f"//{host}").hostname or ""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # brackets that do not close
+        return False
     try:
         ipaddress.ip_address(name)
     except ValueError:
