@@ -26,7 +26,7 @@ from botyard.core.actor import HUB
 from botyard.core.config import Config
 from botyard.core.events import TransportChanged
 from botyard.core.hub import Hub
-from botyard.ingest.ingest import Receipt
+from botyard.ingest.committer import Receipt
 from botyard.plugin import AuthProvider, Inbound, Inbox, PluginContext, Transport, hookimpl
 from botyard.plugin.manager import DEFAULT_PLUGINS, build_plugin_manager
 from botyard_schemas import Ack, Envelope, topics

@@ -17,7 +17,7 @@ from tests.hub.support import FlakyStore, get, make_flaky, samples, stored
 async def outage(running: RunningHub, store: FlakyStore) -> AsyncIterator[None]:
     """The store fails in the block, and works again afterwards."""
     await running.transport.committed()
-    await wait_until(lambda: running.hub.ingest and running.hub.ingest._batch.empty)
+    await wait_until(lambda: running.hub.ingest and running.hub.ingest._committer.batch.empty)
     store.broken = True
     try:
         yield
@@ -92,7 +92,7 @@ async def test_outage_memory_stays_bounded_since_receiving_waits(
             # each costs 1 for its sample and 4 for itself; one batch is being committed and one waits
             assert taken <= 2 * 2 * limit / 5 + 2
             assert running.hub.ingest
-            assert running.hub.ingest._batch.cost < 2 * limit + 5
+            assert running.hub.ingest._committer.batch.cost < 2 * limit + 5
         while not pouring.done():
             await clock.advance(5)
             await asyncio.sleep(0.01)

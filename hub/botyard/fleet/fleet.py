@@ -2,11 +2,9 @@
 
 import asyncio
 import contextlib
-import enum
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Self
 
 import msgspec
 
@@ -15,8 +13,10 @@ from botyard.core.bus import Bus
 from botyard.core.config import FleetConfig
 from botyard.core.events import EventNoted, RobotChanged, RobotLeaving, RobotRemoved, RobotSeen
 from botyard.core.tasks import Tasks
+from botyard.fleet.admission import Admission, Admitted, authenticate
 from botyard.fleet.presence import PresenceTracker
-from botyard.plugin.api import Allow, AuthProvider, Connection, Deny, Inbound
+from botyard.fleet.record import RobotRecord
+from botyard.plugin.api import AuthProvider, Connection, Deny, Inbound
 from botyard.store.base import EventRow, RobotRow, Store, StoreError
 from botyard_schemas import Envelope, Presence, State
 from botyard_schemas.clock import Clock
@@ -24,54 +24,9 @@ from botyard_schemas.messages import Severity
 
 log = logging.getLogger(__name__)
 
-LogicalStatus = Literal["idle", "busy", "offline", "maintenance", "updating", "recovering", "error"]
-
 # Robots that wait to be accepted; more are refused, so that a stranger cannot fill the hub with names.
 MAX_PENDING = 1000
 TICK = 1.0
-# A provider that does not answer must not hold up the line for longer: seconds.
-AUTH_WITHIN = 5.0
-
-
-class Admission(enum.Enum):
-    """Whether what a robot sends is taken in."""
-
-    ACCEPTED = "accepted"
-    PENDING = "pending"
-    REFUSED = "refused"
-
-
-class Admitted(NamedTuple):
-    """What was decided about a robot's connection, and what the connection is known by."""
-
-    transport: str
-    peer: str | None
-    token: str | None
-    session: str | None
-    decision: tuple[Admission, str]
-
-
-@dataclass(slots=True)
-class RobotRecord:
-    """Everything that is known of one robot now."""
-
-    row: RobotRow
-    presence: PresenceTracker
-    last_seen: int | None = None
-    state: State | None = None
-    state_ts: int | None = None
-    transport: str | None = None
-
-    @property
-    def logical(self) -> LogicalStatus:
-        """The robot's status as the hub sees it."""
-        if self.presence.status in ("offline", "unknown"):
-            return "offline"
-        if self.state is None:
-            return "idle"
-        if self.state.health == "error":
-            return "error"
-        return "busy" if self.state.busy else "idle"
 
 
 class Fleet:
@@ -321,17 +276,3 @@ class Fleet:
             ts=self._clock.now(), robot=robot, actor=str(actor), name=name, severity=severity, message=message
         )
         self._bus.publish(EventNoted(actor=actor, event=row))
-
-
-async def authenticate(providers: Sequence[AuthProvider], connection: Connection) -> Allow | Deny:
-    """Ask the providers in order; the first opinion counts, and nobody's opinion is a refusal."""
-    for provider in providers:
-        try:
-            async with asyncio.timeout(AUTH_WITHIN):
-                access = await provider.authenticate(connection)
-        except Exception:
-            log.exception("%s failed on a connection of %s", type(provider).__name__, connection.robot or "a visitor")
-            return Deny("the access check failed, see the hub's log")
-        if access is not None:
-            return access
-    return Deny("no auth provider lets you in")

@@ -3,6 +3,7 @@
 import bisect
 import enum
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from botyard.store.base import Position
 
@@ -70,9 +71,13 @@ class EpochTracker:
 class Tracker:
     """All epochs of all robots."""
 
-    def __init__(self, positions: list[Position] | None = None) -> None:
+    def __init__(self, positions: Iterable[Position] = ()) -> None:
         self._robots: dict[str, OrderedDict[str, EpochTracker]] = {}
-        for position in positions or []:
+        self.load(positions)
+
+    def load(self, positions: Iterable[Position]) -> None:
+        """Take over what a store knows."""
+        for position in positions:
             self._epochs(position.robot)[position.epoch] = EpochTracker(position.seq, position.beyond)
 
     def offer(self, robot: str, epoch: str, seq: int) -> Seen:

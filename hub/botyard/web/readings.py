@@ -7,7 +7,7 @@ import msgspec
 from quart import Blueprint, Response, request
 from quart_schema import document_querystring, document_request, document_response, tag
 
-from botyard.ingest.ingest import Receipt
+from botyard.ingest.committer import Receipt
 from botyard.plugin.api import Inbound
 from botyard.web.context import the_hub, the_numbering
 from botyard.web.models import (

@@ -6,7 +6,7 @@ import msgspec
 from quart import Blueprint, Response
 from quart_schema import document_querystring, document_request, document_response, tag
 
-from botyard.fleet.fleet import RobotRecord
+from botyard.fleet.record import RobotRecord
 from botyard.store.base import RobotRow
 from botyard.web.context import the_actor, the_hub
 from botyard.web.models import (

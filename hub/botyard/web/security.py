@@ -15,7 +15,7 @@ from quart import Blueprint, Quart, Response, g, request, websocket
 from quart.wrappers.base import BaseRequestWebsocket
 from quart_schema import document_request, document_response, tag
 
-from botyard.fleet.fleet import authenticate
+from botyard.fleet.admission import authenticate
 from botyard.plugin.api import Allow, Connection, Deny
 from botyard.web.context import the_hub
 from botyard.web.models import Problem

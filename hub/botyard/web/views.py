@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from botyard.fleet.fleet import RobotRecord
+from botyard.fleet.record import RobotRecord
 from botyard.store.base import StoredEvent
 from botyard.web.models import BrokerView, EventView, HubView, PresenceView, Robot, RobotSpec, RobotStatus
 from botyard_schemas import __version__

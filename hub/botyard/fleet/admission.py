@@ -1,0 +1,46 @@
+"""Whether a robot, or anybody else, is let in."""
+
+import asyncio
+import enum
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from botyard.plugin.api import Allow, AuthProvider, Connection, Deny
+
+log = logging.getLogger(__name__)
+
+# A provider that does not answer must not hold up the line for longer: seconds.
+AUTH_WITHIN = 5.0
+
+
+class Admission(enum.Enum):
+    """Whether what a robot sends is taken in."""
+
+    ACCEPTED = "accepted"
+    PENDING = "pending"
+    REFUSED = "refused"
+
+
+class Admitted(NamedTuple):
+    """What was decided about a robot's connection, and what the connection is known by."""
+
+    transport: str
+    peer: str | None
+    token: str | None
+    session: str | None
+    decision: tuple[Admission, str]
+
+
+async def authenticate(providers: Sequence[AuthProvider], connection: Connection) -> Allow | Deny:
+    """Ask the providers in order; the first opinion counts, and nobody's opinion is a refusal."""
+    for provider in providers:
+        try:
+            async with asyncio.timeout(AUTH_WITHIN):
+                access = await provider.authenticate(connection)
+        except Exception:
+            log.exception("%s failed on a connection of %s", type(provider).__name__, connection.robot or "a visitor")
+            return Deny("the access check failed, see the hub's log")
+        if access is not None:
+            return access
+    return Deny("no auth provider lets you in")

@@ -1,0 +1,161 @@
+"""Collects messages, commits them, and only then acknowledges them.
+
+Messages are collected in one open batch. A single task closes it when it is old or large enough, and commits it. While
+a commit is under way the next batch fills; when that one is full too, `room` waits, and with it whoever takes messages
+in.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Self
+
+from botyard.core.actor import Actor
+from botyard.core.bus import Bus
+from botyard.core.config import IngestConfig
+from botyard.core.events import EventCommitted, EventNoted, RobotLeaving
+from botyard.core.tasks import Tasks
+from botyard.ingest.batch import OpenBatch
+from botyard.ingest.tracker import Tracker
+from botyard.plugin.api import Transport
+from botyard.store.base import Committed, EventRow, Store, StoredEvent, StoreError
+from botyard_schemas import Ack, Envelope
+from botyard_schemas.clock import Clock
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Receipt(NamedTuple):
+    """What became of a message. `done` completes when the batch that holds it is committed."""
+
+    outcome: str
+    done: asyncio.Future[None] | None = None
+    problem: str | None = None
+
+
+class Committer:
+    """Commits while its `async with` lasts, and what it has before it ends."""
+
+    def __init__(
+        self, config: IngestConfig, store: Store, bus: Bus, clock: Clock, tracker: Tracker, counters: Counter[str]
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._bus = bus
+        self._clock = clock
+        self._tracker = tracker
+        self._counters = counters
+        self._transports: dict[str, Transport] = {}
+        self._tasks = Tasks()
+        self._wanted = asyncio.Event()
+        self._full = asyncio.Event()
+        self._room = asyncio.Event()
+        self._stopping = False
+        self.batch: OpenBatch
+
+    async def __aenter__(self) -> Self:
+        self.batch = OpenBatch()
+        self._room.set()
+        self._unsubscribe = [
+            self._bus.subscribe(EventNoted, lambda noted: self._record(noted.event)),
+            self._bus.subscribe(RobotLeaving, lambda leaving: self.batch.drop(leaving.robot)),
+        ]
+        await self._tasks.__aenter__()
+        self._tasks.start(self._commit_batches(), "hub.ingest.commit")
+        return self
+
+    async def __aexit__(self, *exc: Any) -> None:
+        self._stopping = True
+        self._wanted.set()
+        self._full.set()
+        await self._tasks.__aexit__(*exc)
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
+
+    def attach(self, transports: Iterable[Transport]) -> None:
+        """Name the transports over which acknowledgements go back."""
+        self._transports = {transport.name: transport for transport in transports}
+
+    def transport(self, name: str) -> Transport | None:
+        """The transport of that name, if it can carry something back."""
+        return self._transports.get(name)
+
+    async def room(self) -> None:
+        """Wait until the open batch has room."""
+        if not self._room.is_set():
+            await self._room.wait()
+
+    def receipt(self, outcome: str, problem: str | None = None) -> Receipt:
+        """Wake the committer, and say in which batch the message is."""
+        batch = self.batch
+        if batch.empty:
+            return Receipt(outcome, None, problem)
+        self._wanted.set()
+        if batch.cost >= self._config.batch_samples:
+            self._full.set()
+            if batch.cost >= 2 * self._config.batch_samples:
+                self._room.clear()
+        return Receipt(outcome, batch.done, problem)
+
+    def _record(self, event: EventRow) -> None:
+        self.batch.record(event)
+        self.receipt("committed")
+
+    async def _commit_batches(self) -> None:
+        while not (self._stopping and self.batch.empty):
+            await self._wanted.wait()
+            if not self._stopping:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._full.wait(), self._config.batch_age)
+            batch, self.batch = self.batch, OpenBatch()
+            self._wanted.clear()
+            if not self._stopping:
+                self._full.clear()
+            self._room.set()
+            if batch.empty:
+                continue
+            rows = batch.close(self._tracker)
+            committed = await self._commit(batch)
+            if committed is None:
+                return
+            self._counters["commits"] += 1
+            self._counters["committed"] += batch.messages
+            batch.done.set_result(None)
+            for row, event_id in zip(rows.events, committed.event_ids, strict=True):
+                self._publish(row, event_id)
+            await self._acknowledge(batch)
+
+    async def _commit(self, batch: OpenBatch) -> Committed | None:
+        """Commit, and try again until it works; None when the hub has to stop without."""
+        attempt = 0
+        while True:
+            try:
+                committed = await self._store.commit(batch.rows)
+            except StoreError as error:
+                if attempt == 0:
+                    log.error("nothing can be committed, so nothing is acknowledged: %s", error)
+                if self._stopping and attempt >= len(RETRY_AFTER):
+                    log.error("stopping with messages that are not committed; robots keep what was not acknowledged")
+                    batch.done.cancel()
+                    return None
+                await self._clock.sleep(RETRY_AFTER[min(attempt, len(RETRY_AFTER) - 1)])
+                attempt += 1
+            else:
+                if attempt:
+                    log.info("committing works again")
+                return committed
+
+    def _publish(self, row: EventRow, event_id: int) -> None:
+        fields = {name: getattr(row, name) for name in row.__struct_fields__}
+        self._bus.publish(EventCommitted(actor=Actor.parse(row.actor), event=StoredEvent(id=event_id, **fields)))
+
+    async def _acknowledge(self, batch: OpenBatch) -> None:
+        now = self._clock.now()
+        for position, transport_name in zip(batch.rows.positions, batch.touched.values(), strict=True):
+            if transport := self._transports.get(transport_name):
+                ack = Ack(position.epoch, position.seq)
+                await transport.send(Envelope(robot=position.robot, ts=now, body=ack))
