@@ -212,3 +212,14 @@ async def test_rubbish_from_the_hub_is_ignored_and_said_once(caplog: pytest.LogC
 def test_client_id_holds_only_what_every_broker_takes() -> None:
     assert client_id("picker-7") == "botyard-picker-7"
     assert client_id("a.b c*>") == "botyard-a-b-c--"
+
+
+async def test_link_whose_oldest_message_never_arrives_repeats_at_growing_distances() -> None:
+    async with Wire(resend_after=5.0) as wire:
+        wire.broker.loses = lambda message: b'"seq":1,' in message.payload
+        await wire.put(1)
+        await wire.outbox.put(Telemetry([Group([0], [Channel("a", [1])])]))
+        await wire.clock.advance(3600)
+        assert wire.seqs == [2]
+        # The hub answers each copy of the second message, but nothing gets done by that.
+        assert wire.hub.copies <= 3600 / 40 + 6

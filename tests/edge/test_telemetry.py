@@ -198,3 +198,22 @@ async def test_columns_of_unequal_length_are_refused() -> None:
     w = Writing(limits=BatchLimits())
     with pytest.raises(ReadingError, match="channel 'a': 1 values for 2 times"):
         await w.writer.publish_columns([1, 2], {"a": [1]})
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [(1, "ab"), (2, "b"), (3, "ab")],
+        [(1, "ab"), (2, "a"), (3, "ab")],
+        [(1, "a"), (2, "c"), (1, "cd")],
+        [(1, "a"), (2, "ab"), (1, "b"), (1, "a")],
+    ],
+)
+def test_channel_that_changes_its_company_keeps_the_order_of_its_samples(rows: list[tuple[int, str]]) -> None:
+    batcher = Batcher([Channel(name) for name in NAMES])
+    expected: dict[str, list[tuple[int, Any]]] = {}
+    for index, (ts, names) in enumerate(rows):
+        batcher.add(ts, dict.fromkeys(names, index))
+        for name in names:
+            expected.setdefault(name, []).append((ts, float(index)))
+    assert samples(batcher.take(NOW)) == expected
