@@ -125,7 +125,7 @@ class Pilot:
             return
         self.carrying = not self.carrying if self._roads.stations[goal].kind == "station" else self.carrying
         self._pause = self._rng.uniform(2.0, 8.0)
-        self.doing = f"working at {goal}"
+        self.doing = f"waiting at {goal}"
 
     def _set_out(self) -> None:
         here = self._here()
