@@ -208,3 +208,29 @@ async def test_ingest_messages_of_a_robot_are_shown_as_they_came_newest_first(tm
         assert [item["topic"] for item in items] == [topics.up("r", "event"), topics.up("r", "telemetry")]
         assert items[0]["payload"] == '{"half'
         assert msgspec.json.decode(items[1]["payload"])["seq"] == 1
+
+
+async def test_ingest_messages_that_the_robot_gave_up_are_no_longer_waited_for(tmp_path: Path) -> None:
+    async with running_hub(tmp_path) as running:
+        robot = running.robot("r")
+        await robot.post({**samples(robot, 1), "seq": 1})
+        await robot.post({**samples(robot, 2), "seq": 9})
+        await running.transport.committed()
+        assert robot.acknowledged == 1
+        lost = {"epoch": robot.epoch, "ranges": [[2, 5], [7, 8]], "count": 6, "reason": "full"}
+        body = {"name": "outbox.dropped", "severity": "warning", "data": lost}
+        await robot.post({**samples(robot, 0), "type": "event", "seq": 6, "body": body})
+        await running.transport.committed()
+        assert robot.acknowledged == 9
+        (event,) = (await get(running, "events", name="outbox"))["items"]
+        assert event["data"] == lost
+
+
+async def test_ingest_given_up_ranges_that_make_no_sense_are_an_event_like_any_other(tmp_path: Path) -> None:
+    async with running_hub(tmp_path) as running:
+        robot = running.robot("r")
+        for ranges in ("all", [[3]], [[5, 2]], [[0, 9]], [["2", "3"]], [[2, 2**60]]):
+            await robot.event("outbox.dropped", "warning", data={"epoch": robot.epoch, "ranges": ranges})
+        await running.transport.committed()
+        assert robot.acknowledged == 6
+        assert len((await get(running, "events", name="outbox"))["items"]) == 6

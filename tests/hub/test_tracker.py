@@ -55,6 +55,18 @@ def test_epoch_tracker_agrees_with_a_set(sequence: list[int]) -> None:
         assert agrees(tracker, model)
 
 
+@given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 12), st.booleans()), max_size=40))
+def test_epoch_tracker_settled_ranges_count_as_seen(steps: list[tuple[int, int, bool]]) -> None:
+    tracker, model = EpochTracker(), Model(10_000)
+    for first, length, given_up in steps:
+        if given_up:
+            tracker.settle(first, first + length)
+            model.seen.update(range(first, first + length + 1))
+        else:
+            assert tracker.offer(first) is model.offer(first)
+        assert agrees(tracker, model)
+
+
 @given(SEQUENCES, st.integers(1, 4))
 def test_epoch_tracker_with_too_many_gaps_gives_up_the_oldest_and_never_stores_twice(
     sequence: list[int], most: int

@@ -12,6 +12,7 @@ from botyard.core.events import SamplesReceived
 from botyard.fleet.admission import Admission
 from botyard.fleet.fleet import Fleet
 from botyard.ingest.committer import RETRY_AFTER, Committer, Receipt
+from botyard.ingest.given_up import given_up
 from botyard.ingest.refusal import KEPT_DETAIL, UP_TYPES, number_of, quarantine_row, session_of
 from botyard.ingest.throttle import Throttle
 from botyard.ingest.times import TimeCheck
@@ -146,6 +147,9 @@ class Ingest:
             if seen is Seen.OUT_OF_ORDER:
                 self.counters["out_of_order"] += 1
             columns = self._committer.batch.add(envelope, message.transport)
+            for epoch, first, last in given_up(envelope):
+                self._tracker.settle(robot, epoch, first, last)
+                self._committer.batch.touch(robot, epoch, message.transport)
             self.counters["samples"] += sum(len(column.ts) for column in columns)
             self._fleet.observe(envelope, message)
             if columns:

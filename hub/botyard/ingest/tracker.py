@@ -48,6 +48,19 @@ class EpochTracker:
         self._close()
         return Seen.NEW if in_order else Seen.OUT_OF_ORDER
 
+    def settle(self, first: int, last: int) -> None:
+        """Note numbers that will never come; those that came already stay as they are."""
+        if last <= self.seq:
+            return
+        left = bisect.bisect_left(self.beyond, first - 1, key=lambda span: span[1])
+        right = bisect.bisect_right(self.beyond, last + 1, key=lambda span: span[0])
+        touched = self.beyond[left:right]
+        if touched:
+            first, last = min(first, touched[0][0]), max(last, touched[-1][1])
+        self.beyond[left:right] = [(max(first, self.seq + 1), last)]
+        self.highest = max(self.highest, last)
+        self._close()
+
     def _insert(self, at: int, seq: int) -> None:
         ranges = self.beyond
         joins_left = at > 0 and ranges[at - 1][1] == seq - 1
@@ -91,6 +104,11 @@ class Tracker:
         else:
             epochs.move_to_end(epoch)
         return tracker.offer(seq)
+
+    def settle(self, robot: str, epoch: str, first: int, last: int) -> None:
+        """Note messages that the robot has given up, so that they are no longer waited for."""
+        if tracker := self._epochs(robot).get(epoch):
+            tracker.settle(first, last)
 
     def position(self, robot: str, epoch: str) -> Position:
         """How far the epoch has come."""
