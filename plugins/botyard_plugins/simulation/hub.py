@@ -91,5 +91,6 @@ def _say(url: str, robots: int, broker: str) -> None:
     out.print(f"[bold green]✓[/] Botyard is running with {robots} simulated robots.")
     out.print(f"  Dashboard  [bold]{url}[/]")
     out.print(f"  API        {url}/api/docs")
-    out.print(f"  Broker     {broker}  (your own robot: botyard-edge run robot.yaml)")
+    out.print(f"  Broker     {broker}")
+    out.print("  Your own robot joins with: botyard-edge run robot.yaml")
     out.print("  Ctrl+C ends it.")
