@@ -1,6 +1,10 @@
 """What several tests of the hub use."""
 
-from collections.abc import Callable
+import asyncio
+import queue
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -8,7 +12,7 @@ import pytest
 
 from botyard.store.base import Batch, Committed, RobotRow, StoreError
 from botyard.store.factory import open_store
-from botyard.testing import FakeRobot, RunningHub
+from botyard.testing import FakeRobot, RunningHub, running_hub
 
 
 async def get(running: RunningHub, path: str, **query: Any) -> Any:
@@ -110,3 +114,31 @@ async def problem(running: RunningHub, method: str, path: str, **options: Any) -
     assert document["title"]
     assert document.get("type", "about:blank") == "about:blank"
     return document
+
+
+@contextmanager
+def hub_in_a_thread(folder: Path, prepare: Callable[[RunningHub], Awaitable[None]]) -> Iterator[str]:
+    """A hub with a loop of its own, for clients that block; gives its URL once `prepare` is done."""
+    started: queue.Queue[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = queue.Queue()
+
+    async def run() -> None:
+        async with running_hub(folder) as running:
+            await prepare(running)
+            stop = asyncio.Event()
+            started.put((running.hub.web_url or "", asyncio.get_running_loop(), stop))
+            await stop.wait()
+
+    with ThreadPoolExecutor(1) as pool:
+        ended = pool.submit(asyncio.run, run())
+        while True:
+            try:
+                url, loop, stop = started.get(timeout=0.1)
+                break
+            except queue.Empty:
+                if ended.done():
+                    ended.result()
+        try:
+            yield url
+        finally:
+            loop.call_soon_threadsafe(stop.set)
+            ended.result(30)

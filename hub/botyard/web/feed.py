@@ -6,6 +6,7 @@ up to a number, and what is left out is counted.
 """
 
 import asyncio
+import re
 import secrets
 from collections import deque
 from typing import TYPE_CHECKING, Any, Self
@@ -14,12 +15,13 @@ import msgspec
 
 from botyard.core.events import EventCommitted, RobotChanged, RobotRemoved, RobotSeen, SamplesReceived, TransportChanged
 from botyard.store.base import Column
-from botyard.web.models import EventView, Readings, Samples
+from botyard.web.models import EventView, Fault, Readings, Samples
 from botyard.web.views import event_view, hub_view, robot_view
 
 if TYPE_CHECKING:
     from botyard.core.hub import Hub
 
+NUMBER = re.compile(r"[0-9]{1,18}")
 # Changes that can be resumed from, and events in a snapshot.
 REMEMBERED = 10_000
 RECENT_EVENTS = 50
@@ -27,6 +29,7 @@ RECENT_EVENTS = 50
 MAX_EVENTS = 200
 MAX_SAMPLES = 5_000
 MAX_WATCHED = 16
+MAX_FAULTS = 16
 # A sign of life alone is shown at most this often: seconds.
 SEEN_EVERY = 1.0
 
@@ -44,12 +47,26 @@ class Client:
         self.samples: dict[str, dict[str, Samples]] = {}
         self.sample_count = 0
         self.skipped_samples: dict[str, int] = {}
+        self.pinged = False
+        self.faults: deque[str] = deque(maxlen=MAX_FAULTS)
         self.dirty = asyncio.Event()
 
     def watch(self, robots: list[str]) -> None:
         """Send samples of these robots from now on, and of no others."""
         self.watched = frozenset(robots)
         self.samples = {robot: kept for robot, kept in self.samples.items() if robot in self.watched}
+        self.skipped_samples = {robot: n for robot, n in self.skipped_samples.items() if robot in self.watched}
+        self.sample_count = sum(len(one.ts) for kept in self.samples.values() for one in kept.values())
+
+    def ping(self) -> None:
+        """Answer with a sign of life; one answer is enough for several pings."""
+        self.pinged = True
+        self.dirty.set()
+
+    def complain(self, detail: str) -> None:
+        """Say that something which the client sent was not understood."""
+        self.faults.append(detail)
+        self.dirty.set()
 
     def add_event(self, event: EventView) -> None:
         """Keep an event; the oldest one goes when there are too many."""
@@ -95,8 +112,6 @@ class Feed:
         self.closing = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        page = await self._hub.store.events(limit=RECENT_EVENTS)
-        self._events.extend((0, event_view(event)) for event in reversed(page.items))
         bus = self._hub.bus
         self._unsubscribe = [
             bus.subscribe(RobotChanged, lambda change: self._robot(change.robot)),
@@ -106,6 +121,10 @@ class Feed:
             bus.subscribe(EventCommitted, lambda change: self._event(event_view(change.event))),
             bus.subscribe(TransportChanged, lambda _change: self._hub_changed()),
         ]
+        # only now, so that nothing falls in between; what came meanwhile is known already
+        page = await self._hub.store.events(limit=RECENT_EVENTS)
+        known = {event.id for _, event in self._events}
+        self._events.extendleft((0, event_view(event)) for event in page.items if event.id not in known)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -182,7 +201,7 @@ class Feed:
 
     def _resumable(self, since: str | None) -> int | None:
         boot, _, text = (since or "").partition("-")
-        if boot != self._boot or not text.isdigit():
+        if boot != self._boot or not NUMBER.fullmatch(text):
             return None
         number = int(text)
         forgotten = max(
@@ -194,7 +213,8 @@ class Feed:
     def frames(self, client: Client) -> list[bytes]:
         """Everything that the client has not been told yet, and forget that it has not."""
         client.dirty.clear()
-        frames = []
+        frames = [msgspec.json.encode(Fault(detail=detail)) for detail in client.faults]
+        client.faults.clear()
         if client.robots or client.removed or client.events or client.hub:
             frames.append(
                 self._changes_frame(client.robots | client.removed, list(client.events), client.skipped, hub=client.hub)
@@ -206,11 +226,10 @@ class Feed:
             skipped = client.skipped_samples.get(robot, 0)
             frames.append(msgspec.json.encode(Readings(robot=robot, channels=channels, skipped=skipped)))
         client.samples, client.skipped_samples, client.sample_count = {}, {}, 0
+        if client.pinged:  # last, since its id says that everything before was told
+            frames.append(self._changes_frame(set(), [], 0, hub=False))
+            client.pinged = False
         return frames
-
-    def alive_frame(self) -> bytes:
-        """An empty `changes` frame."""
-        return self._changes_frame(set(), [], 0, hub=False)
 
     def _changes_frame(self, robots: set[str], events: list[EventView], skipped: int, *, hub: bool) -> bytes:
         known = sorted(robot for robot in robots if self._hub.fleet.get(robot))

@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import socket
+import weakref
 from typing import TYPE_CHECKING, Any, Self
 
-from hypercorn.asyncio import serve
+from hypercorn.asyncio.run import worker_serve
 from hypercorn.config import Config as HypercornConfig
+from hypercorn.config import Sockets
+from hypercorn.utils import wrap_app
 
 from botyard.core.tasks import Tasks
 from botyard.web.app import build_app
@@ -28,6 +31,7 @@ class WebServer:
         self._tasks = Tasks()
         self._stack = contextlib.AsyncExitStack()
         self._feed: Feed | None = None
+        self._listener: Listener | None = None
         self.url = ""
 
     async def __aenter__(self) -> Self:
@@ -37,9 +41,15 @@ class WebServer:
             listener = self._listen()
             await self._tasks.__aenter__()
             stack.push_async_exit(self._end)
+            config = _hypercorn_config()
             # from here on the socket belongs to Hypercorn, which closes it
-            config = _hypercorn_config(listener.detach())
-            self._tasks.start(serve(app, config, shutdown_trigger=self._stop.wait), "hub.web")
+            serving = worker_serve(
+                wrap_app(app, config.wsgi_max_body_size, "asgi"),
+                config,
+                sockets=Sockets([], [listener], []),
+                shutdown_trigger=self._stop.wait,
+            )
+            self._tasks.start(serving, "hub.web")
             self._stack = stack.pop_all()
         return self
 
@@ -50,12 +60,22 @@ class WebServer:
         if self._feed:
             self._feed.closing.set()
         self._stop.set()
-        await self._tasks.__aexit__(*exc)
+        cut = asyncio.get_running_loop().call_later(STOP_WITHIN, self._cut)
+        try:
+            await self._tasks.__aexit__(*exc)
+        finally:
+            cut.cancel()
 
-    def _listen(self) -> socket.socket:
+    def _cut(self) -> None:
+        """Hypercorn waits until a client has read everything; one that does not read would keep the hub from ending."""
+        for connection in list(self._listener.connections) if self._listener else ():
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _listen(self) -> "Listener":
         host, port = self._hub.config.web.host, self._hub.config.web.port
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener = self._listener = Listener(family, socket.SOCK_STREAM)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, port))
@@ -70,10 +90,22 @@ class WebServer:
         return listener
 
 
-def _hypercorn_config(descriptor: int) -> HypercornConfig:
+class Listener(socket.socket):
+    """A listening socket that knows its open connections."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.connections: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        connection, address = super().accept()
+        self.connections.add(connection)
+        return connection, address
+
+
+def _hypercorn_config() -> HypercornConfig:
     config = HypercornConfig()
-    config.bind = [f"fd://{descriptor}"]
-    config.graceful_timeout = STOP_WITHIN
+    config.graceful_timeout = 2 * STOP_WITHIN
     config.shutdown_timeout = STOP_WITHIN
     config.accesslog = None
     config.errorlog = None

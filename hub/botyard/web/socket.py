@@ -7,7 +7,7 @@ from quart import Blueprint, websocket
 
 from botyard.web.context import the_feed
 from botyard.web.feed import MAX_WATCHED, Client, Feed
-from botyard.web.models import ClientFrame, Fault, Ping, Watch
+from botyard.web.models import ClientFrame, Ping, Watch
 
 blueprint = Blueprint("socket", __name__)
 
@@ -33,7 +33,7 @@ async def live() -> None:
         async with asyncio.TaskGroup() as tasks:
             talking = [
                 tasks.create_task(_send_changes(feed, client), name="hub.ws.send"),
-                tasks.create_task(_read_wishes(feed, client), name="hub.ws.read"),
+                tasks.create_task(_read_wishes(client), name="hub.ws.read"),
             ]
             await feed.closing.wait()
             for task in talking:
@@ -46,27 +46,28 @@ async def live() -> None:
 async def _send_changes(feed: Feed, client: Client) -> None:
     while True:
         try:
-            await asyncio.wait_for(client.dirty.wait(), SIGN_OF_LIFE)
+            async with asyncio.timeout(SIGN_OF_LIFE):  # wait_for may swallow that the task is told to end
+                await client.dirty.wait()
         except TimeoutError:
-            await websocket.send(feed.alive_frame().decode())
+            client.ping()
         for frame in feed.frames(client):
             await websocket.send(frame.decode())
         await asyncio.sleep(PAUSE)
 
 
-async def _read_wishes(feed: Feed, client: Client) -> None:
+async def _read_wishes(client: Client) -> None:
+    """Never waits for the client to read: what it sends meanwhile would pile up in Quart, without a limit."""
     while True:
         text = await websocket.receive()
         try:
             wish = _decoder.decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            await websocket.send(msgspec.json.encode(Fault(detail=f"not understood: {error}")).decode())
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            client.complain(f"not understood: {error}")
             continue
         match wish:
             case Ping():
-                await websocket.send(feed.alive_frame().decode())
+                client.ping()
             case Watch(robots=robots) if len(robots) > MAX_WATCHED:
-                fault = Fault(detail=f"robots: {len(robots)} robots, at most {MAX_WATCHED} can be watched")
-                await websocket.send(msgspec.json.encode(fault).decode())
+                client.complain(f"robots: {len(robots)} robots, at most {MAX_WATCHED} can be watched")
             case Watch(robots=robots):
                 client.watch(robots)
