@@ -1,4 +1,4 @@
-"""What every store must do, whatever database is behind it. A second backend joins by a line in `BACKENDS`."""
+"""What every store must do, whatever database is behind it. Another backend joins by a line in `BACKENDS`."""
 
 import asyncio
 import itertools
@@ -31,15 +31,24 @@ from botyard.store.base import (
 )
 from botyard.store.factory import open_store
 
-BACKENDS: dict[str, Callable[[Path], str]] = {"sqlite": lambda folder: f"sqlite:{folder / 'hub.db'}"}
+# Each makes the URL of a new database.
+BACKENDS: dict[str, Callable[[pytest.FixtureRequest], str]] = {
+    "sqlite": lambda request: f"sqlite:{request.getfixturevalue('tmp_path') / 'hub.db'}",
+    "postgres": lambda request: request.getfixturevalue("postgres_url")(),
+}
 
 Open = Callable[..., AbstractAsyncContextManager[Store]]
 
 
 @pytest.fixture(params=BACKENDS)
-def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+def url(request: pytest.FixtureRequest) -> str:
+    """A new database."""
+    return BACKENDS[request.param](request)
+
+
+@pytest.fixture
+def opened(url: str) -> Open:
     """Opens the same database each time that it is called."""
-    url = BACKENDS[request.param](tmp_path)
     return lambda **options: open_store(url, **options)
 
 
@@ -188,10 +197,9 @@ samples_of_series = st.dictionaries(
 )
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_pages_of_samples_together_are_the_sorted_list_of_all(backend: str, tmp_path: Path) -> None:
+def test_pages_of_samples_together_are_the_sorted_list_of_all(url: str) -> None:
     counter = itertools.count()
-    store = open_store(BACKENDS[backend](tmp_path))
+    store = open_store(url)
     with asyncio.Runner() as runner:
 
         @settings(max_examples=60, deadline=None)
@@ -228,10 +236,9 @@ async def test_latest_is_the_newest_by_time_and_then_by_coming(opened: Open) -> 
         assert await store.latest("r", []) == await store.latest("other") == []
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_aggregate_equals_what_python_computes(backend: str, tmp_path: Path) -> None:
+def test_aggregate_equals_what_python_computes(url: str) -> None:
     counter = itertools.count()
-    store = open_store(BACKENDS[backend](tmp_path))
+    store = open_store(url)
     numbers = (
         st.floats(-1e9, 1e9) | st.booleans() | st.integers(-(10**6), 10**6) | st.just(1.7e308) | st.text(max_size=2)
     )
@@ -350,7 +357,7 @@ BROKEN = [
     pytest.param({"columns": [Column("r", "c", "number", None, [1, 2], [1.0])]}, "2 times", id="a column too short"),
     pytest.param({"columns": [column((2**63, 1))]}, "large|range", id="a time beyond 64 bits"),
     pytest.param({"events": [event(1, data={"\ud800": 1})]}, "surrogate", id="text that is no Unicode"),
-    pytest.param({"events": [event(1, message=b"x" * 3), event(2, actor=None)]}, "NOT NULL", id="a missing actor"),
+    pytest.param({"events": [event(1), event(2, actor=None)]}, "(?i)not.null", id="a missing actor"),
 ]
 
 
@@ -430,8 +437,8 @@ async def test_removed_robot_takes_along_what_it_sent_but_not_what_was_seen(open
         assert [row.channel for row in await store.channels("r")] == ["c", "d"]
 
 
-async def test_two_stores_in_one_process_hold_different_data(tmp_path: Path) -> None:
-    async with open_store(f"sqlite:{tmp_path}/a.db") as a, open_store(f"sqlite:{tmp_path}/b.db") as b:
+async def test_two_stores_in_one_process_hold_different_data(opened: Open, tmp_path: Path) -> None:
+    async with opened() as a, open_store(f"sqlite:{tmp_path}/b.db") as b:
         await a.add_robot(robot_row("a"))
         await b.add_robot(robot_row("b"))
         rows = await asyncio.gather(*[store.robots() for store in (a, b) * 10])

@@ -79,7 +79,7 @@ def test_repository_scripts_can_be_executed() -> None:
     [
         ("schemas/botyard_schemas", []),
         ("edge/botyard_edge", ["edge"]),
-        ("hub/botyard", ["hub"]),
+        ("hub/botyard", ["hub", "postgres"]),
         ("plugins/botyard_plugins", ["hub", "edge", "ulog"]),
         ("tests", ["dev"]),
         ("benchmarks", ["dev"]),

@@ -1,4 +1,4 @@
-"""Cursors: where a listing goes on, opaque to whoever carries it."""
+"""Where a listing goes on (cursors, opaque to whoever carries them), and how far."""
 
 import base64
 import binascii
@@ -33,3 +33,10 @@ def decode(cursor: str, listing: str, parts: int) -> tuple[int, ...]:
 def clamp(time: int | None, otherwise: int) -> int:
     """A time that the database can compare with; `otherwise` for None."""
     return otherwise if time is None else max(LOWEST, min(HIGHEST, time))
+
+
+def positive(name: str, value: int) -> int:
+    """The value itself. Raises ValueError when it is no positive 64-bit number."""
+    if not 0 < value <= HIGHEST:
+        raise ValueError(f"{name}: {value} is not a positive number")
+    return value

@@ -1,18 +1,25 @@
 """From the URL in the configuration to a store."""
 
+import re
+import urllib.parse
 from pathlib import Path
 
 from botyard.store.base import Store
 from botyard_schemas.clock import Clock
 
-KNOWN = "expected sqlite:///relative/path.db, sqlite:////absolute/path.db or sqlite:<path>"
+KNOWN = (
+    "expected sqlite:///relative/path.db, sqlite:////absolute/path.db, sqlite:<path> "
+    "or postgresql://user:password@host/database"
+)
+
+_PASSWORD = re.compile(r"(//[^/:@]*):.*@|([?&]password=)[^&]*")
 
 
 def open_store(url: str, *, quarantine_limit: int = 1000, clock: Clock | None = None) -> Store:
     """The store that `url` names, to be opened by `async with`. Raises ValueError, whose text names what is known."""
     scheme, colon, rest = url.partition(":")
-    if scheme in ("postgres", "postgresql"):
-        raise ValueError(f"store.url: {shown(url)!r}: PostgreSQL comes with a later release; {KNOWN}")
+    if scheme in ("postgres", "postgresql") and colon:
+        return _postgres(url, quarantine_limit, clock)
     if scheme != "sqlite" or not colon:
         raise ValueError(f"store.url: {shown(url)!r} names no store that is known; {KNOWN}")
     path = rest.removeprefix("///") if rest.startswith("///") else rest
@@ -25,7 +32,34 @@ def open_store(url: str, *, quarantine_limit: int = 1000, clock: Clock | None = 
 
 
 def shown(url: str) -> str:
-    """The URL without its password."""
-    before, at, host = url.rpartition("@")
-    user, colon, _ = before.rpartition(":")
-    return f"{user}:***@{host}" if at and colon and "//" in user else url
+    """The URL without its password, however that is written."""
+    return _PASSWORD.sub(lambda found: f"{found[1]}:***@" if found[1] is not None else f"{found[2]}***", url)
+
+
+def _postgres(url: str, quarantine_limit: int, clock: Clock | None) -> Store:
+    if problem := _problem(url):
+        raise ValueError(f"store.url: {shown(url)!r} {problem}; {KNOWN}")
+    try:
+        from botyard.store.postgres import PostgresStore
+    except ModuleNotFoundError as error:
+        if error.name != "asyncpg":
+            raise
+        needed = "needs the package asyncpg: pip install 'botyard[postgres]'"
+        raise ValueError(f"store.url: {shown(url)!r} {needed}") from error
+    return PostgresStore(url, name=shown(url), quarantine_limit=quarantine_limit, clock=clock)
+
+
+def _problem(url: str) -> str | None:
+    """What is wrong with the URL of a PostgreSQL database."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        ports = [urllib.parse.urlsplit(f"//{host}").port for host in parts.netloc.rpartition("@")[2].split(",")]
+    except ValueError:
+        return "has no valid host and port (a password's own : / ? # [ ] @ are written as %3A %2F %3F %23 %5B %5D %40)"
+    if 0 in ports:
+        return "has port 0"
+    if parts.fragment or "#" in url:
+        return "has a # in it, which is written as %23"
+    if not url.partition(":")[2].startswith("//") or len(parts.path) < 2 or "/" in parts.path[1:]:
+        return "names no database"
+    return None

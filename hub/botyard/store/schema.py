@@ -4,32 +4,33 @@ import asyncio
 import contextvars
 import logging
 import pkgutil
-import sqlite3
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.context import TortoiseContext
-from tortoise.exceptions import BaseORMException
 
-from botyard.store import migrations, reader_client
+from botyard.store import migrations
 from botyard.store.base import StoreError
-from botyard.store.helper import Helper
 from botyard_schemas import __version__
+
+if TYPE_CHECKING:
+    from tortoise.migrations.schema_editor.base import BaseSchemaEditor
 
 log = logging.getLogger(__name__)
 
 APP = "store"
 CONNECTION = "store"
+NOTES = "tortoise_migrations"  # the table in which Tortoise notes what was applied
 
 T = TypeVar("T")
 
 
-def config(path: Path, engine: str = "tortoise.backends.sqlite", **options: Any) -> dict[str, Any]:
-    """Tortoise's configuration for one database file; for its own engine, the options are pragmas."""
+def settings(engine: str, **credentials: Any) -> dict[str, Any]:
+    """Tortoise's configuration for one database."""
     return {
-        "connections": {CONNECTION: {"engine": engine, "credentials": {"file_path": str(path), **options}}},
+        "connections": {CONNECTION: {"engine": engine, "credentials": credentials}},
         "apps": {
             APP: {
                 "models": ["botyard.store.models"],
@@ -40,33 +41,40 @@ def config(path: Path, engine: str = "tortoise.backends.sqlite", **options: Any)
     }
 
 
+def config(path: Path, **pragmas: Any) -> dict[str, Any]:
+    """The configuration for an SQLite file and Tortoise's own engine."""
+    return settings("tortoise.backends.sqlite", file_path=str(path), **pragmas)
+
+
 # For `python -m tortoise -c botyard.store.schema.DEVELOPMENT makemigrations`, after a change to the models.
 DEVELOPMENT = config(Path(":memory:"))
 
 
 class Database:
-    """Reads through the models, by the reader process, from a database that is up to date while the `async with` lasts.
+    """Reads through the models from a database that is up to date while the `async with` lasts.
 
     Tortoise finds its connection in a context variable, so queries run in a context of their own, and several
     databases may be open in one process. Opening raises StoreError when the database is damaged, was made by a newer
     version, or is not ours.
     """
 
-    def __init__(self, path: Path, reader: Helper) -> None:
-        self._path = path
-        self._reader = reader
+    def __init__(self) -> None:
         self._tortoise = TortoiseContext()
         self._context: contextvars.Context
 
+    def _settings(self) -> dict[str, Any]:
+        """The configuration for reading."""
+        raise NotImplementedError
+
+    async def _bring_up_to_date(self, connection: BaseDBAsyncClient) -> None:
+        """Apply the migrations that are missing. `connection` only reads."""
+        raise NotImplementedError
+
     async def __aenter__(self) -> Self:
         with self._tortoise:
-            await self._tortoise.init(config=config(self._path, reader_client.__name__, reader=self._reader))
+            await self._tortoise.init(config=self._settings())
             self._context = contextvars.copy_context()
-        if missing := await _missing(self._tortoise.db(CONNECTION), self._path):
-            try:
-                await _migrate(self._path, missing)
-            except (BaseORMException, sqlite3.Error) as error:
-                raise StoreError(f"{self._path}: it cannot be brought up to date: {error}") from error
+        await self._bring_up_to_date(self._tortoise.db(CONNECTION))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -78,43 +86,41 @@ class Database:
         return await loop.create_task(query, name="hub.store.query", context=self._context.copy())
 
 
-async def _missing(connection: BaseDBAsyncClient, path: Path) -> list[str]:
-    """Migrations that this database has yet to see. Cheap, so that opening is fast when there are none."""
-    tables = {row["name"] for row in await connection.execute_query_dict("SELECT name FROM sqlite_master")}
-    applied = set()
-    if "tortoise_migrations" in tables:
-        rows = await connection.execute_query_dict("SELECT name FROM tortoise_migrations WHERE app = ?", [APP])
-        applied = {row["name"] for row in rows}
-    if tables and not applied and tables != {"tortoise_migrations", "sqlite_sequence"}:
-        raise StoreError(f"{path}: this database was not made by Botyard; give the hub a file of its own")
+def outstanding(name: str, other: str, tables: set[str], applied: set[str]) -> list[str]:
+    """Migrations that a database with these tables has yet to see. Cheap, so that opening is fast without any.
+
+    Raises StoreError about the database `name`, which tells to use `other`, when it is not ours or is newer.
+    """
+    if tables and not applied and tables != {NOTES}:
+        raise StoreError(f"{name}: this database was not made by Botyard; give the hub {other} of its own")
     known = {module.name for module in pkgutil.iter_modules(migrations.__path__)}
     if newer := sorted(applied - known):
         raise StoreError(
-            f"{path}: a newer Botyard has made this database (it has {newer[-1]}, which version {__version__} does not "
-            "know); upgrade Botyard, or give the hub another file"
+            f"{name}: a newer Botyard has made this database (it has {newer[-1]}, which version {__version__} does not "
+            f"know); upgrade Botyard, or give the hub {other.replace('a ', 'another ')}"
         )
     return sorted(known - applied)
 
 
-async def _migrate(path: Path, missing: list[str]) -> None:
+async def migrate(
+    settings: dict[str, Any], editor: "Callable[[BaseDBAsyncClient, bool], BaseSchemaEditor]", name: str
+) -> None:
     """Apply what is missing, each migration in one transaction together with the note that it was applied."""
     # Imported here, since it takes longer than everything else that a start without changes needs.
     from tortoise.migrations.executor import MigrationExecutor
     from tortoise.migrations.recorder import MigrationRecorder
-    from tortoise.migrations.schema_editor import SqliteSchemaEditor
     from tortoise.migrations.schema_generator.state import State
     from tortoise.migrations.schema_generator.state_apps import StateApps
     from tortoise.transactions import in_transaction
 
-    # SQLite changes some columns by making a new table and dropping the old one, which foreign keys would not allow.
-    settings = config(path, foreign_keys="OFF", synchronous="FULL", busy_timeout=10_000)
     context = TortoiseContext()
+    done = []
     with context:
         try:
             await context.init(config=settings)
             connection = context.db(CONNECTION)
             executor = MigrationExecutor(connection, settings["apps"])
-            await executor.recorder.ensure_schema(SqliteSchemaEditor(connection, atomic=False))
+            await executor.recorder.ensure_schema(editor(connection, False))
             state = State(models={}, apps=StateApps(default_connections={APP: CONNECTION}))
             await executor.loader.build_graph()
             applied = set(await executor.recorder.applied_migrations())
@@ -125,8 +131,9 @@ async def _migrate(path: Path, missing: list[str]) -> None:
                         await migration.apply(state, dry_run=True, schema_editor=None)
                         continue
                     async with in_transaction(CONNECTION) as transaction:
-                        await migration.apply(state, schema_editor=SqliteSchemaEditor(transaction, atomic=True))
+                        await migration.apply(state, schema_editor=editor(transaction, True))
                         await MigrationRecorder(transaction).record_applied(key.app_label, key.name)
+                    done.append(key.name)
         finally:
             await context.close_connections()
-    log.info("%s: brought up to date (%s)", path, ", ".join(missing))
+    log.info("%s: brought up to date (%s)", name, ", ".join(done))

@@ -24,9 +24,9 @@ from botyard.store.base import (
     StoredQuarantine,
     StoreError,
 )
-from botyard.store.cursors import HIGHEST, LOWEST, clamp, decode, encode
+from botyard.store.cursors import HIGHEST, LOWEST, clamp, decode, encode, positive
 from botyard.store.helper import Helper
-from botyard.store.schema import Database
+from botyard.store.sqlite_schema import SqliteDatabase
 from botyard_schemas.clock import Clock, SystemClock
 
 WRITER = "botyard.store.sqlite_writer"
@@ -64,7 +64,7 @@ class SqliteStore:
         self._writer = Helper("SQLite writer", WRITER, [str(path), _json(options).decode()], clock)
         self._reader = Helper("SQLite reader", READER, [str(path), _json({"patience": patience}).decode()], clock)
         self._open = contextlib.AsyncExitStack()
-        self._db = Database(path, self._reader)
+        self._db = SqliteDatabase(path, self._reader)
 
     @property
     def path(self) -> Path:
@@ -179,13 +179,6 @@ class SqliteStore:
         """As `Store.remove_robot`. Slice by slice, with room for commits in between; the robot itself goes last."""
         while _more.decode(await self._writer.change("purge", _pack(robot_id))):
             pass
-
-
-def positive(name: str, value: int) -> int:
-    """The value itself. Raises ValueError when it is no positive 64-bit number."""
-    if not 0 < value <= HIGHEST:
-        raise ValueError(f"{name}: {value} is not a positive number")
-    return value
 
 
 def _packed(batch: Batch) -> bytes:

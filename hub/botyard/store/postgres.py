@@ -1,0 +1,211 @@
+"""The store in PostgreSQL: a connection that writes and a few that read."""
+
+import contextlib
+from collections import ChainMap
+from collections.abc import AsyncIterator
+from typing import Any, Self
+
+import asyncpg
+
+from botyard.store import postgres_batch, postgres_changes, postgres_reader, relations
+from botyard.store.base import (
+    Batch,
+    BucketRow,
+    ChannelRow,
+    Committed,
+    Page,
+    Position,
+    RobotRow,
+    Sample,
+    StateRow,
+    StoredEvent,
+    StoredQuarantine,
+    StoreError,
+)
+from botyard.store.cursors import HIGHEST, LOWEST, clamp, decode, encode, positive
+from botyard.store.postgres_schema import PostgresDatabase
+from botyard.store.postgres_server import FAILURES, Connection, Server
+from botyard.store.postgres_writer import Writer
+from botyard_schemas.clock import Clock, SystemClock
+
+READERS = 4  # connections for reading, so that a chart of a month does not hold up everything else
+
+
+class PostgresStore:
+    """`Store` in the PostgreSQL database that `url` names, which has to exist. `name` stands for it in sentences.
+
+    `quarantine_limit` is how many refused messages are kept of each robot, `patience` how many seconds one read may
+    take. One hub at a time: a second one on the same database gets StoreError.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str,
+        quarantine_limit: int = 1000,
+        patience: float = 30.0,
+        clock: Clock | None = None,
+    ) -> None:
+        self._server = Server(url, name)
+        self._quarantine_limit = quarantine_limit
+        self._patience = patience
+        self._series: postgres_batch.SeriesIds = {}  # used by the writer's task only
+        self._writer = Writer(self._server, clock or SystemClock(), self._series.clear)
+        self._open = contextlib.AsyncExitStack()
+        self._closed = True
+        self._pool: asyncpg.Pool
+        self._db: PostgresDatabase
+
+    @property
+    def name(self) -> str:
+        """The database's URL without its password."""
+        return self._server.name
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(self._writer)  # first: it holds the lock that keeps a second hub away
+            readers = self._server.pool(
+                "botyard reader",
+                size=READERS,
+                patience=self._patience + 5,
+                statement_timeout=str(int(self._patience * 1000)),
+                default_transaction_read_only="on",
+                jit="off",  # compiling takes longer than most of what is asked
+            )
+            self._pool = await stack.enter_async_context(readers)
+            self._db = await stack.enter_async_context(PostgresDatabase(self._server, self._pool))
+            await self._writer.begin()
+            stack.callback(setattr, self, "_closed", True)
+            self._closed = False
+            self._open = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._open.aclose()
+
+    async def ping(self) -> None:
+        """As `Store.ping`."""
+        await self._writer.ask(_one)
+        async with self._reading() as connection:
+            await _one(connection)
+
+    async def commit(self, batch: Batch) -> Committed:
+        """As `Store.commit`."""
+        rows = postgres_batch.prepared(batch)
+        learnt: postgres_batch.SeriesIds = {}
+
+        async def write(connection: Connection) -> list[int]:
+            known = ChainMap(learnt, self._series)
+            return await postgres_batch.write(connection, rows, known, self._quarantine_limit)
+
+        return Committed(await self._writer.change(write, lambda: self._series.update(learnt)))
+
+    async def positions(self) -> list[Position]:
+        """As `Store.positions`."""
+        return await self._db.run(relations.positions())
+
+    async def states(self) -> list[StateRow]:
+        """As `Store.states`."""
+        return await self._db.run(relations.states())
+
+    async def channels(self, robot: str) -> list[ChannelRow]:
+        """As `Store.channels`, by name."""
+        return await self._db.run(relations.channels(robot))
+
+    async def samples(
+        self,
+        *,
+        robots: list[str] | None = None,
+        channels: list[str] | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        limit: int = 1000,
+        cursor: str | None = None,
+    ) -> Page[Sample]:
+        """As `Store.samples`."""
+        after = (clamp(start, LOWEST), -1)
+        if cursor is not None:
+            ts, key = decode(cursor, "samples", 2)
+            after = max(after, (ts, key))
+        wanted = postgres_reader.Wanted(robots, channels, clamp(end, HIGHEST))
+        positive("limit", limit)
+        async with self._reading() as connection:
+            found, last = await postgres_reader.samples(connection, wanted, after, limit)
+        return Page(found, None if last is None else encode("samples", *last))
+
+    async def latest(self, robot: str, channels: list[str] | None = None) -> list[Sample]:
+        """As `Store.latest`, by channel."""
+        async with self._reading() as connection:
+            return await postgres_reader.latest(connection, robot, channels)
+
+    async def aggregate(self, robot: str, channel: str, *, start: int, end: int, bucket: int) -> list[BucketRow]:
+        """As `Store.aggregate`."""
+        times = (clamp(start, LOWEST), clamp(end, HIGHEST), positive("bucket", bucket))
+        async with self._reading() as connection:
+            return await postgres_reader.aggregate(connection, robot, channel, *times)
+
+    async def events(
+        self,
+        *,
+        robot: str | None = None,
+        severities: list[str] | None = None,
+        name: str | None = None,
+        start: int | None = None,
+        end: int | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page[StoredEvent]:
+        """As `Store.events`."""
+        wanted = relations.EventFilter(robot, severities, name, clamp(start, LOWEST), clamp(end, HIGHEST))
+        return await self._db.run(relations.events(wanted, positive("limit", limit), cursor))
+
+    async def quarantined(
+        self, *, robot: str | None = None, reason: str | None = None, limit: int = 100, cursor: str | None = None
+    ) -> Page[StoredQuarantine]:
+        """As `Store.quarantined`."""
+        return await self._db.run(relations.quarantined(robot, reason, positive("limit", limit), cursor))
+
+    async def robots(self) -> list[RobotRow]:
+        """As `Store.robots`, by id."""
+        return await self._db.run(relations.robots())
+
+    async def add_robot(self, robot: RobotRow) -> None:
+        """As `Store.add_robot`."""
+        await self._write_robot(postgres_changes.INSERT_ROBOT, robot)
+
+    async def change_robot(self, robot: RobotRow) -> None:
+        """As `Store.change_robot`."""
+        await self._write_robot(postgres_changes.UPDATE_ROBOT, robot)
+
+    async def remove_robot(self, robot_id: str) -> None:
+        """As `Store.remove_robot`. Slice by slice, with room for commits in between; the robot itself goes last."""
+
+        async def purge(connection: Connection) -> bool:
+            for key in [key for key in self._series if key[0] == robot_id]:
+                del self._series[key]
+            return await postgres_changes.purge(connection, robot_id)
+
+        while await self._writer.change(purge):
+            pass
+
+    async def _write_robot(self, statement: str, robot: RobotRow) -> None:
+        values = postgres_changes.robot_values(robot)
+        await self._writer.change(lambda connection: postgres_changes.write_robot(connection, statement, values))
+
+    @contextlib.asynccontextmanager
+    async def _reading(self) -> AsyncIterator[Connection]:
+        """A connection that reads. What goes wrong with it becomes StoreError."""
+        if self._closed:
+            raise StoreError(f"{self.name}: the store is closed")
+        try:
+            async with self._pool.acquire(timeout=self._patience) as connection:
+                yield connection
+        except FAILURES as error:
+            if self._closed:
+                raise StoreError(f"{self.name}: the store is closed") from error
+            raise StoreError(self._server.sentence(error)) from error
+
+
+async def _one(connection: Connection) -> Any:
+    return await connection.fetchval("SELECT 1")

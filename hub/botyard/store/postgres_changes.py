@@ -1,0 +1,62 @@
+"""What people change: robots, and the forgetting of what they sent."""
+
+from typing import Any
+
+import msgspec
+
+from botyard.store.base import RobotRow, StoreError
+from botyard.store.postgres_server import Connection
+
+SLICE = 5000  # rows that one step of `purge` deletes, so that commits never wait long
+
+INSERT_ROBOT = """INSERT INTO robot (id, created, name, type, "group", tags, notes, accepted)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING id"""
+UPDATE_ROBOT = """UPDATE robot SET created = $2, name = $3, type = $4, "group" = $5, tags = $6, notes = $7,
+    accepted = $8 WHERE id = $1 RETURNING id"""
+PURGE_SAMPLES = """DELETE FROM sample WHERE series_id = $1 AND (ts, id) IN
+    (SELECT ts, id FROM sample WHERE series_id = $1 ORDER BY ts, id LIMIT $2)"""
+# What a robot sent, apart from its samples; events about it that came from elsewhere stay, they are the audit trail.
+PURGES = (
+    "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE robot = $1 AND epoch IS NOT NULL LIMIT $2)",
+    "DELETE FROM report WHERE id IN (SELECT id FROM report WHERE robot = $1 LIMIT $2)",
+    "DELETE FROM quarantine WHERE id IN (SELECT id FROM quarantine WHERE robot = $1 LIMIT $2)",
+    "DELETE FROM robot_state WHERE robot IN (SELECT robot FROM robot_state WHERE robot = $1 LIMIT $2)",
+)
+
+_json = msgspec.json.Encoder().encode
+
+
+def robot_values(robot: RobotRow) -> tuple[Any, ...]:
+    """The columns of the row. Raises StoreError."""
+    try:
+        return (*msgspec.structs.astuple(robot)[:5], _json(robot.tags).decode(), robot.notes, robot.accepted)
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"robot {robot.id!r} cannot be stored: {error}") from error
+
+
+async def write_robot(connection: Connection, statement: str, values: tuple[Any, ...]) -> None:
+    """Insert or replace the row. Raises KeyError when there is one, or none."""
+    if await connection.fetchval(statement, *values) is None:
+        raise KeyError(values[0])
+
+
+async def purge(connection: Connection, robot: str) -> bool:
+    """Delete a slice of what a robot sent, and at last the robot; True while there is more to do. Raises KeyError."""
+    if await connection.fetchval("SELECT 1 FROM robot WHERE id = $1", robot) is None:
+        raise KeyError(robot)
+    left = SLICE
+    for row in await connection.fetch("SELECT id FROM series WHERE robot = $1", robot):
+        left -= _deleted(await connection.execute(PURGE_SAMPLES, row["id"], left))
+        if left <= 0:
+            return True
+        await connection.execute("DELETE FROM series WHERE id = $1", row["id"])
+    for statement in PURGES:
+        left -= _deleted(await connection.execute(statement, robot, left))
+        if left <= 0:
+            return True
+    await connection.execute("DELETE FROM robot WHERE id = $1", robot)
+    return False
+
+
+def _deleted(status: str) -> int:
+    return int(status.rpartition(" ")[2])
