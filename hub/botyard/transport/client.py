@@ -130,6 +130,11 @@ class Connection(asyncio.Protocol):
         self._transport.write(packets.publish(topic, payload))
         return True
 
+    def clear(self, topic: str) -> None:
+        """Let the broker forget the message that it retains on a topic."""
+        if self._lost is None:
+            self._transport.write(packets.publish(topic, b"", retain=True))
+
     async def publish(self, topic: str, payload: bytes) -> None:
         """Send at QoS 1 and wait for the broker's confirmation. Raises MqttError."""
         if len(self._replies) >= MAX_UNCONFIRMED:
@@ -164,6 +169,8 @@ class Connection(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         while self._lost is None:
             await asyncio.sleep(KEEPALIVE / 2)
+            if self._paused:
+                self._heard = loop.time()  # it is we who do not listen
             if loop.time() - self._heard > 1.5 * KEEPALIVE:
                 self._fail("the broker is silent")
             elif self._lost is None:
@@ -194,7 +201,11 @@ async def connected(host: str, port: int, login: Login, tls: ssl.SSLContext | No
     """A connection for as long as the block lasts. Raises MqttError when it cannot be made, or is lost meanwhile."""
     try:
         async with asyncio.timeout(CONNECT_WITHIN):
-            _, connection = await asyncio.get_running_loop().create_connection(Connection, host, port, ssl=tls)
+            loop = asyncio.get_running_loop()
+            try:
+                _, connection = await loop.create_connection(Connection, host, port, ssl=tls)
+            except UnicodeError as error:
+                raise MqttError(f"{host!r} is no name that a host can have") from error
             try:
                 await connection.introduce(login)
             except BaseException:

@@ -25,6 +25,8 @@ STOP_WITHIN = 3.0
 RESTART_AFTER = (0.2, 0.5, 1.0, 2.0, 5.0)
 HEALTHY_AFTER = 10.0
 
+# More than this NATS does not take at once, whatever it is told: bytes.
+MAX_PAYLOAD = 64 * 1024 * 1024
 # NATS pings MQTT clients' subscriptions through JetStream streams of its own; these bound what they may take.
 MAX_MEMORY = 64 * 1024 * 1024
 MAX_FILE = 4 * 1024 * 1024 * 1024
@@ -117,19 +119,22 @@ class EmbeddedBroker:
         if leash := shutil.which("setpriv"):
             # the kernel ends the broker when the hub dies, even by SIGKILL
             command = [leash, "--pdeathsig", "TERM", "--", *command]
+        complaints = self._settings.folder / "nats.stderr"  # what it says before it has read where to log
         await asyncio.to_thread(log_file.unlink, missing_ok=True)
-        self._process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl+C is for the hub, which then ends the broker last
-        )
+        with await asyncio.to_thread(complaints.open, "wb") as stream:
+            self._process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=stream,
+                start_new_session=True,  # Ctrl+C is for the hub, which then ends the broker last
+            )
         try:
             async with asyncio.timeout(READY_WITHIN):
                 while not await self._answers():
                     if self._process.returncode is not None:
-                        raise BrokerError(f"the embedded broker ended at once: {await _last_line(log_file)}")
+                        said = await _last_line(log_file, complaints)
+                        raise BrokerError(f"the embedded broker ended at once: {said}")
                     await asyncio.sleep(0.01)
         except TimeoutError as error:
             await self._stop()
@@ -210,12 +215,12 @@ def _claim(host: str, port: int) -> int:
         return claimed
 
 
-async def _last_line(log_file: Path) -> str:
+async def _last_line(*files: Path) -> str:
     def read() -> str:
-        try:
-            lines = log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        except OSError:
-            lines = []
-        return lines[-1] if lines else "it said nothing"
+        lines = ["it said nothing"]
+        for file in files:
+            with contextlib.suppress(OSError):
+                lines += file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1]
 
     return await asyncio.to_thread(read)

@@ -13,11 +13,12 @@ from urllib.parse import unquote, urlsplit
 
 from botyard.core.actor import HUB
 from botyard.core.config import Config, is_loopback
-from botyard.core.events import TransportChanged
+from botyard.core.events import RobotRemoved, TransportChanged
 from botyard.core.tasks import Tasks
 from botyard.plugin.api import AuthProvider, Inbound, Inbox, PluginContext, Transport, hookimpl
 from botyard.transport.client import Connection, Login, MqttError, connected
-from botyard.transport.embedded import BrokerSettings, EmbeddedBroker
+from botyard.transport.embedded import MAX_PAYLOAD, BrokerSettings, EmbeddedBroker
+from botyard.transport.packets import Publish
 from botyard_schemas import Envelope, encode, topics
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def _embedded_settings(config: Config, token: str | None) -> BrokerSettings:
         port=config.broker.port,
         folder=config.data / "broker",
         # twice our own limit, so that a message that is too large reaches the quarantine instead of vanishing
-        max_payload=max(1024 * 1024, 2 * config.ingest.max_message_bytes),
+        max_payload=min(max(1024 * 1024, 2 * config.ingest.max_message_bytes), MAX_PAYLOAD),
         token=None if is_loopback(config.broker.host) else token,
     )
 
@@ -89,6 +90,7 @@ class MqttTransport(Transport):
         self._peer = "127.0.0.1" if local else None
         self._client: Connection | None = None
         self._tasks = Tasks()
+        self._removed: set[str] = set()
         self._error: str | None = "not connected yet"
         self._random = random.Random()
         self._stack = contextlib.AsyncExitStack()
@@ -110,6 +112,7 @@ class MqttTransport(Transport):
             if self.broker:
                 await stack.enter_async_context(self.broker)
                 self._address.port = self.broker.port
+            stack.callback(self._context.bus.subscribe(RobotRemoved, self._forget))
             await self._tasks.__aenter__()
             stack.push_async_exit(self._end)
             self._tasks.start(self._keep_connected(), "hub.mqtt")
@@ -143,6 +146,8 @@ class MqttTransport(Transport):
             try:
                 async with self._connect() as client:
                     attempt = 0
+                    while self._removed:
+                        client.clear(topics.presence(self._removed.pop()))
                     for topic in (topics.ALL_UP, topics.ALL_PRESENCE):
                         await client.subscribe(topic, qos=1)
                     self._came_up(client)
@@ -165,9 +170,16 @@ class MqttTransport(Transport):
             taken = await client.received()
             at = self._context.clock.now()
             await self._inbox.receive_all(
-                [Inbound(message.topic, message.payload, at, self.name, self._peer) for message in taken]
+                [Inbound(one.topic, one.payload, at, self.name, self._peer) for one in taken if not _cleared(one)]
             )
             client.confirm(taken)
+
+    def _forget(self, removed: RobotRemoved) -> None:
+        """The presence that the broker retains would bring a removed robot back at the next start."""
+        if self._client is None:
+            self._removed.add(removed.robot)
+        else:
+            self._client.clear(topics.presence(removed.robot))
 
     def _came_up(self, client: Connection) -> None:
         self._client, self._error = client, None
@@ -181,3 +193,8 @@ class MqttTransport(Transport):
         if news:
             log.warning("no connection to the broker at %s: %s; trying until it is back", self._address, sentence)
             self._context.bus.publish(TransportChanged(actor=HUB, transport=self.name, connected=False, error=sentence))
+
+
+def _cleared(message: Publish) -> bool:
+    """Whether it only says that the broker was told to forget a presence."""
+    return not message.payload and message.topic.endswith("/presence")

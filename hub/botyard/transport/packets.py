@@ -162,11 +162,12 @@ def subscribe(identifier: int, topic: str, qos: int) -> bytes:
     return packet(Kind.SUBSCRIBE << 4 | 0x02, identifier.to_bytes(2, "big") + text(topic) + bytes((qos,)))
 
 
-def publish(topic: str, payload: bytes, identifier: int = 0) -> bytes:
+def publish(topic: str, payload: bytes, identifier: int = 0, *, retain: bool = False) -> bytes:
     """PUBLISH at QoS 0, or at QoS 1 with an identifier."""
+    kind = Kind.PUBLISH << 4 | retain
     if not identifier:
-        return packet(Kind.PUBLISH << 4, text(topic) + payload)
-    return packet(Kind.PUBLISH << 4 | 0x02, text(topic) + identifier.to_bytes(2, "big") + payload)
+        return packet(kind, text(topic) + payload)
+    return packet(kind | 0x02, text(topic) + identifier.to_bytes(2, "big") + payload)
 
 
 def puback(identifiers: list[int]) -> bytes:

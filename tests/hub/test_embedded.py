@@ -1,0 +1,103 @@
+"""The embedded broker: a real nats-server, started, watched, restarted and ended."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from botyard.testing import wait_until
+from botyard.transport.embedded import MAX_PAYLOAD, BrokerError, BrokerSettings, EmbeddedBroker, find_binary
+
+
+def settings(folder: Path, port: int = 0, **fields: object) -> BrokerSettings:
+    return BrokerSettings(**{"host": "127.0.0.1", "port": port, "folder": folder, "max_payload": 1 << 20, **fields})  # type: ignore[arg-type]
+
+
+async def answers(port: int, host: str = "127.0.0.1") -> bool:
+    try:
+        _, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0"])
+async def test_broker_runs_on_a_free_port_and_leaves_no_process_behind(tmp_path: Path, host: str) -> None:
+    async with EmbeddedBroker(settings(tmp_path, host=host)) as broker:
+        assert broker.port > 0
+        assert await answers(broker.port, broker.host)
+        assert broker.pid
+        process = psutil.Process(broker.pid)
+        assert "nats-server" in process.name()
+        assert (tmp_path / "nats.conf").stat().st_mode & 0o777 == 0o600
+    assert not process.is_running()
+    assert not await answers(broker.port, broker.host)
+
+
+async def test_broker_that_cannot_have_its_port_says_so_in_one_sentence(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(BrokerError) as refused:
+            async with EmbeddedBroker(settings(tmp_path, port)):
+                pass
+    assert str(refused.value) == (
+        f"the embedded broker cannot listen on 127.0.0.1:{port}: Address already in use; another broker may run there: "
+        "set broker.port to a free port, or broker.url to that broker"
+    )
+
+
+async def test_broker_that_is_killed_is_started_again_on_its_port_and_it_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        async with EmbeddedBroker(settings(tmp_path)) as broker:
+            first, port = broker.pid, broker.port
+            assert first
+            os.kill(first, signal.SIGKILL)
+            await wait_until(lambda: broker.pid not in (None, first) and "is back" in caplog.text)
+            assert broker.port == port
+            assert await answers(port)
+            second = broker.pid
+    assert caplog.text.count("ended by itself (exit code -9), starting it again") == 1
+    assert caplog.text.count(f"the embedded broker is back on port {port}") == 1
+    assert second
+    assert not psutil.pid_exists(second)
+
+
+async def test_broker_takes_the_largest_payload_that_the_hub_asks_for(tmp_path: Path) -> None:
+    async with EmbeddedBroker(settings(tmp_path, max_payload=MAX_PAYLOAD)) as broker:
+        assert await answers(broker.port)
+
+
+async def test_broker_that_refuses_its_settings_is_quoted(tmp_path: Path) -> None:
+    with pytest.raises(BrokerError, match=r"^the embedded broker ended at once: .*max_payload .* cannot be higher"):
+        async with EmbeddedBroker(settings(tmp_path, max_payload=2 * MAX_PAYLOAD)):
+            pass
+
+
+async def test_broker_that_is_not_installed_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(BrokerError, match=r"needs nats-server: install it .* or name another broker with broker\.url"):
+        async with EmbeddedBroker(settings(tmp_path)):
+            pass
+
+
+def test_broker_of_the_path_is_preferred_to_the_one_that_python_brings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nats-server").touch(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert find_binary() == str(tmp_path / "nats-server")
