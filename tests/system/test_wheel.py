@@ -6,7 +6,6 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -19,9 +18,9 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(600)
 
 
-def run(*command: object, **more: Any) -> str:
+def run(*command: object, cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
     done = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, check=False, timeout=500, **more
+        [str(part) for part in command], capture_output=True, text=True, check=False, timeout=500, cwd=cwd, env=env
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
