@@ -185,7 +185,7 @@ async def test_outage_telemetry_over_http_is_not_promised(
 async def test_outage_that_lasts_until_the_stop_does_not_keep_the_hub_from_stopping(
     tmp_path: Path, flaky: Callable[[], FlakyStore], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("botyard.ingest.ingest.RETRY_AFTER", (0.01, 0.01))
+    monkeypatch.setattr("botyard.ingest.committer.RETRY_AFTER", (0.01, 0.01))
     async with asyncio.timeout(20):
         async with running_hub(tmp_path) as running:
             robot = running.robot("r")

@@ -18,6 +18,7 @@ from botyard.core.hub import Hub
 from botyard.testing import hub_config, wait_until
 from botyard.transport.mqtt import Address, MqttTransport
 from botyard_schemas import topics
+from tests.hub.support import make_flaky
 from tests.processes import Mosquitto, free_port
 
 
@@ -190,6 +191,31 @@ async def test_mqtt_external_broker_that_is_down_at_start_is_said_once_and_found
     assert caplog.text.count(f"connected to the broker at {mosquitto.url}") == 2
 
 
+async def test_mqtt_broker_is_not_taken_for_silent_while_the_hub_is_the_one_that_does_not_listen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("botyard.transport.client.KEEPALIVE", 1)
+    monkeypatch.setattr("botyard.transport.client.PAUSE_ABOVE", 1000)
+    flaky = make_flaky(monkeypatch)
+    async with hub_with(tmp_path, ingest={"batch_samples": 20}) as (hub, transport):
+        await wait_until(lambda: transport.connected)
+        connection = transport._client
+        assert connection
+        async with robot_at(transport.address) as robot:
+            await robot.publish(topics.up("r", "telemetry"), message(1), qos=1)
+            await until_stored(hub, [1])
+            flaky().broken = True
+            for seq in range(2, 102):
+                await robot.publish(topics.up("r", "telemetry"), message(seq), qos=1)
+        await wait_until(lambda: connection._paused)
+        await asyncio.sleep(2.5)  # longer than a broker may be silent here
+        assert transport._client is connection
+        assert connection._lost is None
+        flaky().broken = False
+        await until_stored(hub, [float(seq) for seq in range(1, 102)])
+        assert transport._client is connection
+
+
 @pytest.mark.parametrize("host", ["a..b", "x" * 70 + ".example"])
 async def test_mqtt_external_broker_with_an_impossible_name_does_not_end_the_hub(tmp_path: Path, host: str) -> None:
     async with hub_with(tmp_path, broker={"url": f"mqtt://{host}"}) as (hub, transport):
@@ -197,7 +223,11 @@ async def test_mqtt_external_broker_with_an_impossible_name_does_not_end_the_hub
         assert (await api(hub, "hub"))["broker"]["error"] == f"{host!r} is no name that a host can have"
 
 
-async def test_mqtt_listener_that_is_no_broker_does_not_end_the_hub(tmp_path: Path) -> None:
+async def test_mqtt_listener_that_is_no_broker_does_not_end_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("botyard.transport.client.CONNECT_WITHIN", 0.2)
+
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         await reader.read()

@@ -43,31 +43,31 @@ async def test_dashboard_files_with_a_hash_in_their_name_may_be_kept(tmp_path: P
         assert icon.headers["Content-Type"].startswith("image/svg+xml")
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/assets/gone.js",
-        "/gone.css",
-        "/../secret.txt",
-        "/%2e%2e/secret.txt",
-        "/..%2fsecret.txt",
-        "/assets/..%2f..%2fsecret.txt",
-        "//etc/hosts.txt",
-        "/%00.txt",
-        "/" + "x" * 400 + ".txt",
-        "/api",
-        "/api/",
-        "/api/v1",
-        "/api/v1/nothing",
-        "/api/v2/robots",
-    ],
-)
-async def test_path_that_is_not_there_is_a_problem(tmp_path: Path, static: Path, path: str) -> None:
+NOT_THERE = [
+    "/assets/gone.js",
+    "/gone.css",
+    "/../secret.txt",
+    "/%2e%2e/secret.txt",
+    "/..%2fsecret.txt",
+    "/assets/..%2f..%2fsecret.txt",
+    "//etc/hosts.txt",
+    "/%00.txt",
+    "/" + "x" * 400 + ".txt",
+    "/api",
+    "/api/",
+    "/api/v1",
+    "/api/v1/nothing",
+    "/api/v2/robots",
+]
+
+
+async def test_path_that_is_not_there_is_a_problem(tmp_path: Path, static: Path) -> None:
     async with running_hub(tmp_path) as running:
-        answer = await running.api.get(path, follow_redirects=True)
-        assert answer.status_code == 404
-        assert answer.headers["Content-Type"] == "application/problem+json"
-        assert answer.json()["detail"]
+        for path in NOT_THERE:
+            answer = await running.api.get(path, follow_redirects=True)
+            assert answer.status_code == 404, path
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            assert answer.json()["detail"]
 
 
 async def test_path_that_is_longer_than_a_file_name_may_be_is_a_page(tmp_path: Path, static: Path) -> None:
@@ -119,6 +119,7 @@ async def test_health_is_the_process_and_readiness_is_broker_and_store(
             503,
             "the store cannot answer now: the disk is full, on purpose",
         )
+        flaky().broken = False
 
 
 async def test_mistake_of_the_hub_is_a_problem_without_its_details(
