@@ -1,7 +1,6 @@
 """The store in PostgreSQL: a connection that writes and a few that read."""
 
 import contextlib
-from collections import ChainMap
 from collections.abc import AsyncIterator
 from typing import Any, Self
 
@@ -72,6 +71,7 @@ class PostgresStore:
                 statement_timeout=str(int(self._patience * 1000)),
                 default_transaction_read_only="on",
                 jit="off",  # compiling takes longer than most of what is asked
+                work_mem="16MB",
             )
             self._pool = await stack.enter_async_context(readers)
             self._db = await stack.enter_async_context(PostgresDatabase(self._server, self._pool))
@@ -96,8 +96,7 @@ class PostgresStore:
         learnt: postgres_batch.SeriesIds = {}
 
         async def write(connection: Connection) -> list[int]:
-            known = ChainMap(learnt, self._series)
-            return await postgres_batch.write(connection, rows, known, self._quarantine_limit)
+            return await postgres_batch.write(connection, rows, self._series, learnt, self._quarantine_limit)
 
         return Committed(await self._writer.change(write, lambda: self._series.update(learnt)))
 

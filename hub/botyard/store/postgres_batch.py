@@ -2,7 +2,7 @@
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Iterable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -14,7 +14,7 @@ from botyard.store.samples import Cells, cells
 
 SLICE = 4000  # samples that are encoded before others on the event loop get their turn: some 3 ms
 
-SeriesIds = MutableMapping[tuple[str, str], tuple[int, str, str | None]]
+SeriesIds = dict[tuple[str, str], tuple[int, str, str | None]]
 
 UPSERT_SERIES = """INSERT INTO series (robot, channel, type, unit)
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
@@ -85,24 +85,25 @@ def prepared(batch: Batch) -> Prepared:
         raise StoreError(f"the batch holds a value that is no JSON: {error}") from error
 
 
-async def write(connection: Connection, batch: Prepared, series: SeriesIds, quarantine_limit: int) -> list[int]:
+async def write(
+    connection: Connection, batch: Prepared, known: SeriesIds, learnt: SeriesIds, quarantine_limit: int
+) -> list[int]:
     """Everything of a batch, in the transaction that is open; gives the ids of its events.
 
-    `series` are the ones known; it gets the new ones, to be kept if the transaction succeeds.
+    `known` are the series known so far; `learnt` gets what is new, which holds if the transaction succeeds.
     """
     if batch.columns:
-        await _learn(connection, batch.columns, series)
-        await connection.copy_to_table(
-            "sample", source=_encoded(batch.columns, series), columns=SAMPLE_COLUMNS, format="binary"
-        )
-    for statement, rows in (
+        series = await _identified(connection, batch.columns, known, learnt)
+        rows = _encoded(series, batch.columns)
+        await connection.copy_to_table("sample", source=rows, columns=SAMPLE_COLUMNS, format="binary")
+    for statement, columns in (
         (INSERT_REPORTS, batch.reports),
         (UPSERT_STATES, batch.states),
         (UPSERT_POSITIONS, batch.positions),
         (INSERT_QUARANTINE, batch.quarantine),
     ):
-        if rows:
-            await connection.execute(statement, *rows)
+        if columns:
+            await connection.execute(statement, *columns)
     for robot in batch.refused:
         if robot is None:
             await connection.execute(TRIM_NOBODY, quarantine_limit)
@@ -113,32 +114,35 @@ async def write(connection: Connection, batch: Prepared, series: SeriesIds, quar
     return sorted(row["id"] for row in await connection.fetch(INSERT_EVENTS, *batch.events))
 
 
-async def _learn(connection: Connection, columns: list[Column], series: SeriesIds) -> None:
-    """Find or make the series that are not known, or have another type or unit than before."""
-    wanted = {}
-    for column in columns:
-        known = series.get((column.robot, column.channel))
-        if known is None or known[1] != column.type or known[2] != column.unit:
-            wanted[column.robot, column.channel] = (column.robot, column.channel, column.type, column.unit)
-        else:
-            wanted.pop((column.robot, column.channel), None)
-    if wanted:
-        for row in await connection.fetch(UPSERT_SERIES, *_turned(wanted.values())):
-            series[row["robot"], row["channel"]] = (row["id"], row["type"], row["unit"])
+async def _identified(connection: Connection, columns: list[Column], known: SeriesIds, learnt: SeriesIds) -> list[int]:
+    """The series of each column, made when there is none, and told the new type or unit when they changed."""
+    found = [known.get((column.robot, column.channel)) for column in columns]
+    said = [(column.type, column.unit) for column in columns]
+    if all(series is not None and series[1:] == words for series, words in zip(found, said, strict=True)):
+        return [series[0] for series in found if series is not None]
+    # One row for each series, since one statement can write it only once: with what its last column says.
+    last = {(column.robot, column.channel): words for column, words in zip(columns, said, strict=True)}
+    new = [(*key, *words) for key, words in last.items() if known.get(key, (0,))[1:] != words]
+    if new:
+        for row in await connection.fetch(UPSERT_SERIES, *_turned(new)):
+            learnt[row["robot"], row["channel"]] = (row["id"], row["type"], row["unit"])
+    return [(learnt.get(key) or known[key])[0] for key in ((column.robot, column.channel) for column in columns)]
 
 
-async def _encoded(columns: list[Column], series: SeriesIds) -> AsyncIterator[bytes]:
+async def _encoded(series: list[int], columns: list[Column]) -> AsyncIterator[bytes]:
     """The samples as COPY takes them, slice by slice."""
     yield _HEADER
-    parts: list[bytes] = []
-    for column in columns:
+    parts: list[bytes] = []  # always fewer than SLICE when a column's turn comes
+    for key, column in zip(series, columns, strict=True):
         if not column.values:
             continue
-        key = series[column.robot, column.channel][0]
-        split = iter(zip(column.ts, cells(column.values, column.type), strict=True))
+        split = zip(column.ts, cells(column.values, column.type), strict=True)
+        if len(parts) + len(column.ts) < SLICE:
+            parts += _rows(key, split)
+            continue
         while some := list(islice(split, SLICE - len(parts))):
             parts += _rows(key, some)
-            if len(parts) >= SLICE:
+            if len(parts) == SLICE:
                 yield b"".join(parts)
                 parts.clear()
                 await asyncio.sleep(0)

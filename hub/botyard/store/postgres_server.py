@@ -10,9 +10,9 @@ from botyard.store.base import StoreError
 
 Connection: TypeAlias = Any  # an asyncpg.Connection, whose package has no types
 
-# What a lost or unreachable server raises; much of the rest is an answer.
-UNREACHABLE = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
-FAILURES = (*UNREACHABLE, asyncpg.PostgresError, ValueError, TypeError)
+# What a lost or unreachable server raises. InternalClientError: the server's last word came when nobody had asked.
+UNREACHABLE = (OSError, TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InternalClientError)
+FAILURES = (*UNREACHABLE, asyncpg.InterfaceError, asyncpg.PostgresError, ValueError, TypeError)
 
 OLDEST = 130000  # tables that only grow are vacuumed by themselves from version 13 on
 CONNECT_PATIENCE = 10.0  # seconds
@@ -104,7 +104,7 @@ class Server:
                 return f"{self.name}: the database server does not answer"
             case OSError():
                 return f"{self.name}: the database server cannot be reached: {error.strerror or said}"
-            case asyncpg.PostgresConnectionError() | asyncpg.InterfaceError():
+            case asyncpg.PostgresConnectionError() | asyncpg.InternalClientError() | asyncpg.InterfaceError():
                 return f"{self.name}: the connection to the database server was lost: {said}"
         return f"{self.name}: {said}"
 

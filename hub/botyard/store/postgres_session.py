@@ -6,6 +6,7 @@ whether the last COMMIT was done.
 """
 
 import contextlib
+import math
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,7 +16,7 @@ import msgspec
 
 from botyard.store import postgres_partitions as partitions
 from botyard.store.base import StoreError
-from botyard.store.postgres_server import FAILURES, Connection, Server
+from botyard.store.postgres_server import FAILURES, UNREACHABLE, Connection, Server
 from botyard_schemas.clock import Clock
 
 LOCK_WAIT = 5.0  # seconds that a new hub waits for the last one's session to end
@@ -55,7 +56,7 @@ class Session:
         self._clock = clock
         self._mark = 0
         self._until = 0
-        self._next_extension = 0.0
+        self._next_extension = -math.inf
 
     async def connect(self) -> None:
         """Connect and get the lock. Raises StoreError."""
@@ -82,10 +83,10 @@ class Session:
             await self.connection.execute(_FORGET_MARKS, MARKS)
             self._mark = await self.connection.fetchval(_FIRST_MARK, self.name)
             self._until = await partitions.bound(self.connection)
-            if partitions.due(self._until, self._clock.now()):
-                await self._extend(reading=LOCK_WAIT)
         except FAILURES as error:
             raise StoreError(self._server.sentence(error)) from error
+        if problem := await self.keep_parts():
+            raise StoreError(problem)
 
     async def answer_to(self, n: int) -> bytes | None:
         """After a new connection: what the change `n` gave, when it is in the database. Raises StoreError."""
@@ -125,29 +126,24 @@ class Session:
 
     async def keep_parts(self) -> str | None:
         """Make new parts of the table `sample` in time. Gives what is wrong when that fails; nothing is lost by it."""
-        now = self._clock.monotonic()
-        if not partitions.due(self._until, self._clock.now()) or now < self._next_extension:
+        if not partitions.due(self._until, self._clock.now()) or self._clock.monotonic() < self._next_extension:
             return None
-        self._next_extension = now + RELUCTANCE
         try:
-            await self._extend(reading=READING)
-        except asyncpg.LockNotAvailableError:  # others read; there is a week's time for another attempt
-            return None
+            self._until = await partitions.extend(
+                self.connection, self._clock.now(), patience=10 * PATIENCE, reading=READING
+            )
         except FAILURES as error:
-            return self._server.sentence(error)
+            self._next_extension = self._clock.monotonic() + RELUCTANCE
+            if not isinstance(error, asyncpg.LockNotAvailableError):  # by others who read, or copy the table
+                return self._server.sentence(error)
         return None
 
     def is_lost(self, error: BaseException | None = None) -> bool:
         """Whether the connection is of no use any more. One that does not answer is none."""
-        unreachable = (OSError, TimeoutError, asyncpg.PostgresConnectionError)
-        return self.connection.is_closed() or isinstance(error, unreachable)
+        return self.connection.is_closed() or isinstance(error, UNREACHABLE)
 
     async def close(self) -> None:
         """End the session, whatever state it is in."""
         with contextlib.suppress(*FAILURES):
             await self.connection.close(timeout=5)
         self.connection.terminate()
-
-    async def _extend(self, *, reading: float) -> None:
-        now, patience = self._clock.now(), 10 * PATIENCE
-        self._until = await partitions.extend(self.connection, now, patience=patience, reading=reading)

@@ -195,6 +195,7 @@ class Writer:
 
     async def _connect_at_last(self, n: int) -> bytes | None:
         pause = FIRST_PAUSE
+        said: set[str] = set()
         while True:
             try:
                 await self._session.connect()
@@ -204,8 +205,9 @@ class Writer:
                 self._decided.set()
                 if self._closing:
                     raise _ClosingError from error
-                if str(error) != self._outage:
-                    self._outage = str(error)
+                self._outage = str(error)
+                if self._outage not in said:
+                    said.add(self._outage)
                     log.error("%s", error)
             await self._clock.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)

@@ -3,7 +3,7 @@
 
 The table that goes was made by the migration before and is empty: no version came between. Instead of `id` alone the
 new one is found by series, time and id, the order in which everything asks for samples, so that it needs one index and
-not two. Nothing checks `series_id` but the writer: a check for each row took a third of the time of writing.
+not two. Nothing checks `series_id` but the writer: a foreign key, checked row by row, more than halves the rate.
 """
 
 from tortoise import migrations
@@ -16,6 +16,9 @@ class Migration(migrations.Migration):
 
     operations = [
         OnPostgres(
+            """DO $$ BEGIN
+                IF EXISTS (SELECT FROM "sample") THEN RAISE 'the table sample is not empty'; END IF;
+            END $$""",
             'DROP TABLE "sample"',
             'CREATE SEQUENCE "sample_id_seq" CACHE 1000',
             """CREATE TABLE "sample" (
