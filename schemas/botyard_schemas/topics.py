@@ -8,6 +8,9 @@ ROOT = "botyard/v1"
 ALL_UP = f"{ROOT}/+/up/+"
 ALL_PRESENCE = f"{ROOT}/+/presence"
 
+# A topic of ours has at most 20 characters beside the robot's id and the message's type.
+MAX_LENGTH = 128
+
 ROBOT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -39,9 +42,14 @@ def presence(robot: str) -> str:
     return f"{ROOT}/{robot}/presence"
 
 
-@functools.lru_cache(maxsize=65536)
 def parse(topic: str) -> Address | None:
-    """Take a topic apart; None when it is not one of ours. Topics repeat, so each is taken apart once."""
+    """Take a topic apart; None when it is not one of ours."""
+    return _parse(topic) if len(topic) <= MAX_LENGTH else None
+
+
+@functools.lru_cache(maxsize=65536)
+def _parse(topic: str) -> Address | None:
+    """As `parse`. Topics repeat, so each is taken apart once."""
     parts = topic.split("/")
     if len(parts) < 4 or parts[0] != "botyard" or parts[1] != "v1":
         return None

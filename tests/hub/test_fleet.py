@@ -193,13 +193,22 @@ async def test_robot_logical_status_follows_its_state_and_is_not_its_mode(
 async def test_robot_state_that_arrives_late_does_not_replace_a_newer_one(tmp_path: Path) -> None:
     async with running_hub(tmp_path) as running:
         robot = running.robot("r")
-        now = running.hub.clock.now()
-        await robot.send("state", {"mode": "manual", "health": "ok"}, ts=now)
-        await robot.send("state", {"mode": "auto", "health": "ok"}, ts=now - 1)
+        late = robot.message("state", {"mode": "auto", "health": "ok"})
+        await robot.send("state", {"mode": "manual", "health": "ok"})
+        await robot.post(late)
         assert (await get(running, "robots/r/state"))["state"]["mode"] == "manual"
         await running.transport.committed()
     async with running_hub(tmp_path) as running:
         assert (await get(running, "robots/r/state"))["state"]["mode"] == "manual"
+
+
+async def test_robot_whose_clock_was_ahead_is_not_frozen_in_that_state(tmp_path: Path) -> None:
+    async with running_hub(tmp_path) as running:
+        robot = running.robot("r")
+        ahead = running.hub.clock.now() + 3_000_000_000
+        await robot.send("state", {"mode": "manual", "health": "ok"}, ts=ahead)
+        await robot.send("state", {"mode": "auto", "health": "ok"})
+        assert (await get(running, "robots/r/state"))["state"]["mode"] == "auto"
 
 
 async def test_fleet_tells_changes_from_signs_of_life(tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ async def test_outage_telemetry_over_http_is_not_promised(
 async def test_outage_that_lasts_until_the_stop_does_not_keep_the_hub_from_stopping(
     tmp_path: Path, flaky: Callable[[], FlakyStore], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("botyard.ingest.committer.RETRY_AFTER", (0.01, 0.01))
+    monkeypatch.setattr("botyard.ingest.committer.END_WITHIN", 0.1)
     async with asyncio.timeout(20):
         async with running_hub(tmp_path) as running:
             robot = running.robot("r")
@@ -194,7 +194,9 @@ async def test_outage_that_lasts_until_the_stop_does_not_keep_the_hub_from_stopp
             flaky().broken = True
             await robot.post(samples(robot, 2))
     assert robot.acknowledged == 1
-    assert said(caplog, "stopping with messages that are not committed; robots keep what was not acknowledged") == 1
+    assert said(caplog, "the store did not take the last messages within 0.1 s") == 1
+    assert running.hub.ingest
+    assert running.hub.ingest.left == 1
     async with running_hub(tmp_path) as running:
         again = running.robot("r")
         for value in (1, 2):

@@ -115,7 +115,7 @@ async def test_socket_tells_changes_robots_whole_and_removals(tmp_path: Path) ->
         async with viewer(running) as seen:
             await seen.next()
             await robot.state(battery={"level": 0.75})
-            await seen.until(lambda seen: "r" in seen.robots)
+            await seen.until(lambda seen: "r" in seen.robots and seen.robots["r"]["status"]["state"])
             assert seen.robots["r"] == await get(running, "robots/r")
             await running.api.patch("/api/v1/robots/r", json={"name": "Otto"})
             await seen.until(lambda seen: seen.robots["r"]["spec"]["name"] == "Otto")

@@ -39,7 +39,8 @@ class Model:
         outcome = Seen.NEW if n > max(self.seen, default=0) else Seen.OUT_OF_ORDER
         self.seen.add(n)
         if len(self.beyond) > self.max_gaps:
-            self.seen.update(range(1, self.beyond[0][0]))
+            for _ in range(self.max_gaps // 2 or 1):
+                self.seen.update(range(1, self.beyond[0][0]))
         return outcome
 
 
@@ -114,10 +115,12 @@ def test_epoch_tracker_remembers_the_promised_number_of_gaps() -> None:
         tracker.offer(n)
     assert tracker.seq == 0
     assert len(tracker.beyond) == tracker_module.MAX_GAPS
-    tracker.offer(10**9)
-    assert tracker.seq == 3  # one gap too many: 1 and 2 are given up
+    tracker.offer(10**9)  # one gap too many: the older half is given up, and named
+    assert tracker.seq == 1 + tracker_module.MAX_GAPS
+    assert tracker.given_up[:2] == [(1, 2), (4, 4)]
+    assert len(tracker.given_up) == tracker_module.MAX_GAPS // 2
     assert tracker.offer(1) is Seen.DUPLICATE
-    assert tracker.offer(4) is Seen.OUT_OF_ORDER
+    assert tracker.offer(3 + tracker_module.MAX_GAPS + 1) is Seen.OUT_OF_ORDER
 
 
 def test_tracker_keeps_robots_and_epochs_apart() -> None:
@@ -132,6 +135,8 @@ def test_tracker_forgets_the_epoch_that_was_used_longest_ago() -> None:
         tracker.offer("r", f"e{n}", 1)
     assert tracker.offer("r", "e0", 1) is Seen.DUPLICATE  # used again
     tracker.offer("r", "new", 1)
+    assert tracker.position("r", "e1").seq == 1, "nothing is forgotten while a batch may hold it"
+    tracker.trim("r")
     assert tracker.offer("r", "e0", 1) is Seen.DUPLICATE
     assert tracker.offer("r", "e1", 1) is Seen.NEW
 

@@ -37,5 +37,10 @@ async def run_until_stopped(
         for line in str(error).splitlines():
             log.error("%s", line)
         return 1
+    if hub.ingest is not None and hub.ingest.left:
+        log.error(
+            "stopped with %d messages that are not committed; robots keep what was not acknowledged", hub.ingest.left
+        )
+        return 1
     log.info("stopped; everything that was received is committed")
     return 0

@@ -103,7 +103,12 @@ class Fleet:
     async def meet(
         self, message: Inbound, robot: str, token: str | None = None, session: str | None = None
     ) -> tuple[Admission, str]:
-        """Ask the auth providers about a robot's connection, and register a robot that is new."""
+        """Ask the auth providers about a robot's connection, and register a robot that is new. Raises StoreError."""
+        return await self._tasks.whole(self._meet(message, robot, token, session), f"hub.fleet.meet {robot}")
+
+    async def _meet(
+        self, message: Inbound, robot: str, token: str | None, session: str | None
+    ) -> tuple[Admission, str]:
         async with self._meeting:
             connection = Connection("robot", message.transport, message.peer, token=token, robot=robot)
             access = await authenticate(self._auth, connection)
@@ -125,7 +130,10 @@ class Fleet:
             if not self._config.auto_accept and pending >= MAX_PENDING:
                 return Admission.REFUSED, f"{pending} robots wait to be accepted already"
             row = RobotRow(id=robot, created=self._clock.now(), name=robot, type="", accepted=self._config.auto_accept)
-            await self._store.add_robot(row)
+            try:
+                await self._store.add_robot(row)
+            except KeyError:  # the store has it although this hub does not: something ended half way once
+                row = next(known for known in await self._store.robots() if known.id == robot)
             record = self._robots[robot] = self._new_record(row)
             how = "takes part" if row.accepted else "waits to be accepted"
             self._note(robot, robot_actor(robot), "robot.registered", "info", f"first contact; the robot {how}")
@@ -140,8 +148,8 @@ class Fleet:
             record.last_seen = message.received
             self._bus.publish(RobotSeen(actor=robot_actor(robot), robot=robot, at=message.received))
 
-    def observe(self, envelope: Envelope, message: Inbound) -> None:
-        """Take over what an accepted robot says of itself."""
+    def observe(self, envelope: Envelope, message: Inbound) -> bool:
+        """Take over what an accepted robot says of itself; says whether a state is news, and not one from before."""
         record = self._robots[envelope.robot]
         record.transport = message.transport
         record.last_seen = message.received
@@ -154,8 +162,8 @@ class Fleet:
             changed = record.presence.on_message(message.received, now, sessions=message.transport != "http")
         if changed:
             self._presence_changed(record, before)
-        if isinstance(body, State) and (record.state_ts is None or envelope.ts >= record.state_ts):
-            record.state, record.state_ts = body, envelope.ts
+        news = isinstance(body, State) and record.takes_over(body, envelope)
+        if isinstance(body, State) and news:
             self._introduce(record, body)
             changed = True
         actor = robot_actor(envelope.robot)
@@ -163,6 +171,7 @@ class Fleet:
             self._bus.publish(RobotChanged(actor=actor, robot=envelope.robot))
         else:
             self._bus.publish(RobotSeen(actor=actor, robot=envelope.robot, at=message.received))
+        return news
 
     def _introduce(self, record: RobotRecord, state: State) -> None:
         """What nobody has said about a robot is taken from what it says itself."""
@@ -180,6 +189,9 @@ class Fleet:
 
     async def create(self, row: RobotRow, actor: Actor) -> RobotRecord:
         """Register a robot before it is first seen. Raises KeyError when the id is taken."""
+        return await self._tasks.whole(self._create(row, actor), f"hub.fleet.create {row.id}")
+
+    async def _create(self, row: RobotRow, actor: Actor) -> RobotRecord:
         async with self._meeting:
             if row.id in self._robots:
                 raise KeyError(row.id)
@@ -191,6 +203,9 @@ class Fleet:
 
     async def change(self, robot: str, changes: Mapping[str, Any], actor: Actor) -> RobotRecord:
         """Change what people say of a robot: fields of its row. Raises KeyError."""
+        return await self._tasks.whole(self._change(robot, changes, actor), f"hub.fleet.change {robot}")
+
+    async def _change(self, robot: str, changes: Mapping[str, Any], actor: Actor) -> RobotRecord:
         async with self._changing:
             record = self._robots[robot]
             before = record.row
@@ -211,13 +226,17 @@ class Fleet:
 
     async def remove(self, robot: str, actor: Actor) -> None:
         """Forget a robot and everything that it sent. Raises KeyError."""
+        await self._tasks.whole(self._remove(robot, actor), f"hub.fleet.remove {robot}")
+
+    async def _remove(self, robot: str, actor: Actor) -> None:
         if robot not in self._robots or robot in self._removing:
             raise KeyError(robot)
         self._removing.add(robot)
         self._admissions.pop(robot, None)
         self._bus.publish(RobotLeaving(actor=actor, robot=robot))
         try:
-            await self._store.remove_robot(robot)
+            with contextlib.suppress(KeyError):  # gone from the store already: something ended half way once
+                await self._store.remove_robot(robot)
             del self._robots[robot]
             self._unsaved.pop(robot, None)
         finally:

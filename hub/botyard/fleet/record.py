@@ -5,7 +5,7 @@ from typing import Literal
 
 from botyard.fleet.presence import PresenceTracker
 from botyard.store.base import RobotRow
-from botyard_schemas import State
+from botyard_schemas import Envelope, State
 
 LogicalStatus = Literal["idle", "busy", "offline", "maintenance", "updating", "recovering", "error"]
 
@@ -19,7 +19,20 @@ class RobotRecord:
     last_seen: int | None = None
     state: State | None = None
     state_ts: int | None = None
+    state_number: tuple[str, int] = ("", 0)
     transport: str | None = None
+
+    def takes_over(self, state: State, envelope: Envelope) -> bool:
+        """Take a state over unless a later one is known; says whether it did.
+
+        Its number tells which is later and not its time: a clock may have been ahead for a while. States of different
+        epochs count in the order of their arrival.
+        """
+        epoch, seq = self.state_number
+        if epoch == envelope.epoch and seq >= envelope.seq:
+            return False
+        self.state, self.state_ts, self.state_number = state, envelope.ts, (envelope.epoch, envelope.seq)
+        return True
 
     @property
     def logical(self) -> LogicalStatus:

@@ -6,12 +6,13 @@ import msgspec
 
 from botyard.ingest.tracker import Tracker
 from botyard.store.base import Batch, Column, EventRow, QuarantineRow, ReportRow, StateRow
-from botyard_schemas.messages import Envelope, Event, Report, State, Telemetry
+from botyard_schemas.messages import Envelope, Event, Report, Telemetry
 
 _encode = msgspec.json.encode
 
-# What a message costs in the budget of a batch beside its samples.
+# What a message costs in the budget of a batch beside its samples: a bit for itself, and one for so many bytes.
 MESSAGE_COST = 4
+BYTES_PER_COST = 50
 
 
 class OpenBatch:
@@ -28,10 +29,11 @@ class OpenBatch:
     def empty(self) -> bool:
         return self.cost == 0
 
-    def add(self, envelope: Envelope, transport: str) -> list[Column]:
-        """Take a message in; gives the columns of its samples."""
+    def add(self, envelope: Envelope, transport: str, size: int) -> list[Column]:
+        """Take a message of `size` bytes in; gives the columns of its samples."""
         self.touch(envelope.robot, envelope.epoch, transport)
         self.messages += 1
+        self.cost += size // BYTES_PER_COST
         body = envelope.body
         columns: list[Column] = []
         match body:
@@ -39,13 +41,15 @@ class OpenBatch:
                 columns = columns_of(envelope, body)
                 self.rows.columns += columns
                 self.cost += sum(len(column.ts) for column in columns)
-            case State():
-                self.rows.states.append(StateRow(robot=envelope.robot, ts=envelope.ts, body=_encode(body)))
             case Event():
                 self.rows.events.append(_event_row(envelope, body))
             case Report():
                 self.rows.reports.append(_report_row(envelope, body))
         return columns
+
+    def keep_state(self, envelope: Envelope) -> None:
+        """The message's state is the robot's latest."""
+        self.rows.states.append(StateRow(robot=envelope.robot, ts=envelope.ts, body=_encode(envelope.body)))
 
     def touch(self, robot: str, epoch: str, transport: str) -> None:
         """The robot wants to hear how far this epoch is committed, over this transport."""
@@ -60,7 +64,7 @@ class OpenBatch:
     def quarantine(self, row: QuarantineRow) -> None:
         """Take in a refused message."""
         self.rows.quarantine.append(row)
-        self.cost += MESSAGE_COST
+        self.cost += MESSAGE_COST + len(row.payload) // BYTES_PER_COST
 
     def drop(self, robot: str) -> None:
         """Do not store what this robot sent. That it was seen is still noted."""
@@ -74,6 +78,8 @@ class OpenBatch:
     def close(self, tracker: Tracker) -> Batch:
         """What to commit: the rows and how far each epoch has come with them."""
         self.rows.positions = [tracker.position(robot, epoch) for robot, epoch in self.touched]
+        for robot, _ in self.touched:
+            tracker.trim(robot)
         return self.rows
 
 

@@ -12,7 +12,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Self
 
-from botyard.core.actor import Actor
+import msgspec
+
+from botyard.core.actor import HUB, Actor
 from botyard.core.bus import Bus
 from botyard.core.config import IngestConfig
 from botyard.core.events import EventCommitted, EventNoted, RobotLeaving
@@ -27,6 +29,9 @@ from botyard_schemas.clock import Clock
 log = logging.getLogger(__name__)
 
 RETRY_AFTER = (0.2, 0.5, 1.0, 2.0, 5.0)
+# What a stop waits for the store, and what one message may wait for its transport: seconds.
+END_WITHIN = 20.0
+SEND_WITHIN = 5.0
 
 
 class Receipt(NamedTuple):
@@ -55,6 +60,9 @@ class Committer:
         self._full = asyncio.Event()
         self._room = asyncio.Event()
         self._stopping = False
+        self._under_way: OpenBatch | None = None
+        self._ended = asyncio.Event()
+        self._failing: set[str] = set()
         self.batch: OpenBatch
 
     async def __aenter__(self) -> Self:
@@ -62,7 +70,7 @@ class Committer:
         self._room.set()
         self._unsubscribe = [
             self._bus.subscribe(EventNoted, lambda noted: self._record(noted.event)),
-            self._bus.subscribe(RobotLeaving, lambda leaving: self.batch.drop(leaving.robot)),
+            self._bus.subscribe(RobotLeaving, self._drop),
         ]
         await self._tasks.__aenter__()
         self._tasks.start(self._commit_batches(), "hub.ingest.commit")
@@ -72,9 +80,20 @@ class Committer:
         self._stopping = True
         self._wanted.set()
         self._full.set()
+        try:
+            async with asyncio.timeout(END_WITHIN):
+                await self._ended.wait()
+        except TimeoutError:
+            log.error("the store did not take the last messages within %g s", END_WITHIN)
+        self._tasks.cancel()
         await self._tasks.__aexit__(*exc)
         for unsubscribe in self._unsubscribe:
             unsubscribe()
+
+    @property
+    def left(self) -> int:
+        """Messages that were taken in and are not committed."""
+        return sum(batch.messages for batch in (self._under_way, self.batch) if batch)
 
     def attach(self, transports: Iterable[Transport]) -> None:
         """Name the transports over which acknowledgements go back."""
@@ -101,11 +120,34 @@ class Committer:
                 self._room.clear()
         return Receipt(outcome, batch.done, problem)
 
+    async def send(self, transport: Transport, envelope: Envelope) -> None:
+        """Send to a robot. What a transport does wrong stops nobody else, and is said once until it works again."""
+        try:
+            async with asyncio.timeout(SEND_WITHIN):
+                await transport.send(envelope)
+        except Exception:
+            if transport.name not in self._failing:
+                log.exception("transport %s cannot send to %s", transport.name, envelope.robot)
+            self._failing.add(transport.name)
+        else:
+            self._failing.discard(transport.name)
+
+    def _drop(self, leaving: RobotLeaving) -> None:
+        for batch in (self._under_way, self.batch):
+            if batch:
+                batch.drop(leaving.robot)
+
     def _record(self, event: EventRow) -> None:
         self.batch.record(event)
         self.receipt("committed")
 
     async def _commit_batches(self) -> None:
+        try:
+            await self._commit_until_stopped()
+        finally:
+            self._ended.set()
+
+    async def _commit_until_stopped(self) -> None:
         while not (self._stopping and self.batch.empty):
             await self._wanted.wait()
             if not self._stopping:
@@ -119,9 +161,9 @@ class Committer:
             if batch.empty:
                 continue
             rows = batch.close(self._tracker)
+            self._under_way = batch
             committed = await self._commit(batch)
-            if committed is None:
-                return
+            self._under_way = None
             self._counters["commits"] += 1
             self._counters["committed"] += batch.messages
             batch.done.set_result(None)
@@ -129,8 +171,8 @@ class Committer:
                 self._publish(row, event_id)
             await self._acknowledge(batch)
 
-    async def _commit(self, batch: OpenBatch) -> Committed | None:
-        """Commit, and try again until it works; None when the hub has to stop without."""
+    async def _commit(self, batch: OpenBatch) -> Committed:
+        """Commit, and try again until it works."""
         attempt = 0
         while True:
             try:
@@ -138,10 +180,6 @@ class Committer:
             except StoreError as error:
                 if attempt == 0:
                     log.error("nothing can be committed, so nothing is acknowledged: %s", error)
-                if self._stopping and attempt >= len(RETRY_AFTER):
-                    log.error("stopping with messages that are not committed; robots keep what was not acknowledged")
-                    batch.done.cancel()
-                    return None
                 await self._clock.sleep(RETRY_AFTER[min(attempt, len(RETRY_AFTER) - 1)])
                 attempt += 1
             else:
@@ -151,11 +189,15 @@ class Committer:
 
     def _publish(self, row: EventRow, event_id: int) -> None:
         fields = {name: getattr(row, name) for name in row.__struct_fields__}
-        self._bus.publish(EventCommitted(actor=Actor.parse(row.actor), event=StoredEvent(id=event_id, **fields)))
+        try:
+            actor = Actor.parse(row.actor)
+        except msgspec.ValidationError:
+            actor = HUB  # a plugin's event may say anything
+        self._bus.publish(EventCommitted(actor=actor, event=StoredEvent(id=event_id, **fields)))
 
     async def _acknowledge(self, batch: OpenBatch) -> None:
         now = self._clock.now()
         for position, transport_name in zip(batch.rows.positions, batch.touched.values(), strict=True):
             if transport := self._transports.get(transport_name):
                 ack = Ack(position.epoch, position.seq)
-                await transport.send(Envelope(robot=position.robot, ts=now, body=ack))
+                await self.send(transport, Envelope(robot=position.robot, ts=now, body=ack))

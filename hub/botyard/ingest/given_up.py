@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from botyard.ingest.refusal import MAX_SEQ
 from botyard_schemas import Envelope, Event, topics
 
 NAME = "outbox.dropped"
 MAX_RANGES = 10_000
-MAX_SEQ = 2**53 - 1
 
 
 def given_up(envelope: Envelope) -> Iterator[tuple[str, int, int]]:

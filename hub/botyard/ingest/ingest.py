@@ -5,7 +5,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Self
 
-from botyard.core.actor import robot_actor
+from botyard.core.actor import HUB, robot_actor
 from botyard.core.bus import Bus
 from botyard.core.config import IngestConfig
 from botyard.core.events import SamplesReceived
@@ -13,12 +13,20 @@ from botyard.fleet.admission import Admission
 from botyard.fleet.fleet import Fleet
 from botyard.ingest.committer import RETRY_AFTER, Committer, Receipt
 from botyard.ingest.given_up import given_up
-from botyard.ingest.refusal import KEPT_DETAIL, UP_TYPES, number_of, quarantine_row, session_of
+from botyard.ingest.refusal import (
+    KEPT_DETAIL,
+    KEPT_TOPIC,
+    UP_TYPES,
+    number_in,
+    number_of,
+    quarantine_row,
+    session_of,
+)
 from botyard.ingest.throttle import Throttle
 from botyard.ingest.times import TimeCheck
 from botyard.ingest.tracker import Seen, Tracker
 from botyard.plugin.api import Inbound, Transport
-from botyard.store.base import Store, StoreError
+from botyard.store.base import EventRow, Store, StoreError
 from botyard_schemas import Envelope, Reason, Time, WireError, topics
 from botyard_schemas.clock import Clock
 from botyard_schemas.codec import check, parse
@@ -64,6 +72,11 @@ class Ingest:
     async def __aexit__(self, *exc: Any) -> None:
         await self._committer.__aexit__(*exc)
 
+    @property
+    def left(self) -> int:
+        """Messages that were taken in and are not committed; what is left after the end is lost to this hub."""
+        return self._committer.left
+
     def attach(self, transports: Iterable[Transport]) -> None:
         """Name the transports over which acknowledgements go back."""
         self._committer.attach(transports)
@@ -80,12 +93,12 @@ class Ingest:
         await self._committer.room()
         self.counters["received"] += 1
         payload = message.payload
-        self.recent.append(Recent(message.received, message.topic, len(payload), payload[:RECENT_PAYLOAD]))
+        self.recent.append(Recent(message.received, message.topic[:KEPT_TOPIC], len(payload), payload[:RECENT_PAYLOAD]))
         try:
             raw = parse(message.payload, limit=self._config.max_message_bytes)
             robot = self._sender(message, raw)
         except WireError as error:
-            return self._refuse(message, error)
+            return self._refuse_early(message, error, token)
         session = session_of(raw)
         decision = self._fleet.admission(message, robot, token, session)
         if decision is None:
@@ -146,12 +159,15 @@ class Ingest:
                 return self._committer.receipt("duplicate")
             if seen is Seen.OUT_OF_ORDER:
                 self.counters["out_of_order"] += 1
-            columns = self._committer.batch.add(envelope, message.transport)
+            batch = self._committer.batch
+            columns = batch.add(envelope, message.transport, len(message.payload))
             for epoch, first, last in given_up(envelope):
                 self._tracker.settle(robot, epoch, first, last)
-                self._committer.batch.touch(robot, epoch, message.transport)
+                batch.touch(robot, epoch, message.transport)
+            self._say_given_up(robot, envelope.epoch)
             self.counters["samples"] += sum(len(column.ts) for column in columns)
-            self._fleet.observe(envelope, message)
+            if self._fleet.observe(envelope, message):
+                batch.keep_state(envelope)
             if columns:
                 self._bus.publish(SamplesReceived(actor=robot_actor(robot), robot=robot, columns=columns))
         else:
@@ -165,21 +181,53 @@ class Ingest:
         if transport := self._committer.transport(message.transport):
             now = self._clock.now()
             answer = Time(body.origin, received=message.received, replied=now)
-            await transport.send(Envelope(robot=envelope.robot, ts=now, body=answer))
+            await self._committer.send(transport, Envelope(robot=envelope.robot, ts=now, body=answer))
+
+    def _say_given_up(self, robot: str, epoch: str) -> None:
+        """Name the numbers that are no longer waited for because there were too many gaps."""
+        if ranges := self._tracker.given_up(robot, epoch):
+            count = sum(last - first + 1 for first, last in ranges)
+            event = EventRow(
+                ts=self._clock.now(),
+                robot=robot,
+                actor=str(HUB),
+                name="ingest.given_up",
+                severity="warning",
+                message=f"{count} messages never came and are no longer waited for",
+                data={"epoch": epoch, "ranges": ranges, "count": count},
+            )
+            self._committer.batch.record(event)
 
     # --- refusing
+
+    def _refuse_early(self, message: Inbound, error: WireError, token: str | None) -> Receipt:
+        """Refuse a message whose content was not even looked at. When it comes from a robot that takes part, its number
+        is settled all the same: the robot would send it for ever, and nothing after it would be acknowledged. Not
+        so when it speaks another version: a robot that is ahead of its hub keeps everything until the hub follows."""
+        address = topics.parse(message.topic)
+        if address is not None and address.type != "presence" and error.reason is not Reason.VERSION:
+            decision = self._fleet.admission(message, address.robot, token)
+            number = number_of(error.raw) if error.raw else number_in(message.payload, address)
+            if decision and decision[0] is Admission.ACCEPTED and number and number[0] == address.robot:
+                return self._settle(message, number) or self._refuse(message, error)
+        return self._refuse(message, error)
 
     def _refuse_sequenced(self, message: Inbound, error: WireError) -> Receipt:
         """Refuse a message of a robot that takes part. The robot hears that it is dealt with, or it would send it for
         ever."""
-        if number := number_of(error.raw or {}):
-            robot, epoch, seq = number
-            if self._tracker.offer(robot, epoch, seq) is Seen.DUPLICATE:
-                self.counters["duplicate"] += 1
-                self._committer.batch.touch(robot, epoch, message.transport)
-                return self._committer.receipt("duplicate")
-            self._committer.batch.touch(robot, epoch, message.transport)
-        return self._refuse(message, error)
+        number = number_of(error.raw or {})
+        return (number and self._settle(message, number)) or self._refuse(message, error)
+
+    def _settle(self, message: Inbound, number: tuple[str, str, int]) -> Receipt | None:
+        """Note the number of a refused message; a receipt when it had been noted before."""
+        robot, epoch, seq = number
+        seen = self._tracker.offer(robot, epoch, seq)
+        self._committer.batch.touch(robot, epoch, message.transport)
+        self._say_given_up(robot, epoch)
+        if seen is not Seen.DUPLICATE:
+            return None
+        self.counters["duplicate"] += 1
+        return self._committer.receipt("duplicate")
 
     def _refuse(self, message: Inbound, error: WireError) -> Receipt:
         self.counters[f"refused.{error.reason}"] += 1

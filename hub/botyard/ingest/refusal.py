@@ -1,5 +1,6 @@
 """What can still be said of a message that is refused."""
 
+import re
 from typing import Any
 
 from botyard.plugin.api import Inbound
@@ -13,6 +14,11 @@ KEPT_DETAIL = 1024
 KEPT_TOPIC = 512
 UP_TYPES = SEQUENCED | {"presence", "time"}
 MAX_SEQ = 2**53 - 1
+# Bytes in which the head of an envelope is looked for.
+HEAD = 512
+
+_EPOCH = re.compile(rb'"epoch"\s*:\s*"([A-Za-z0-9_-]{1,64})"')
+_SEQ = re.compile(rb'"seq"\s*:\s*([0-9]{1,16})[^0-9.eE]')
 
 
 def quarantine_row(message: Inbound, error: WireError, robot: str | None) -> QuarantineRow:
@@ -39,6 +45,16 @@ def number_of(raw: dict[str, Any]) -> tuple[str, str, int] | None:
     if isinstance(seq, bool) or not isinstance(seq, int | float) or not 0 < seq <= MAX_SEQ or seq != int(seq):
         return None
     return robot, epoch, int(seq)
+
+
+def number_in(payload: bytes, address: topics.Address) -> tuple[str, str, int] | None:
+    """The same of a message that is no JSON, or too much of it: what its head says, where envelopes begin with it."""
+    head = payload[:HEAD]
+    epoch, seq = _EPOCH.search(head), _SEQ.search(head)
+    if address.type in UP_TYPES - SEQUENCED or epoch is None or seq is None:
+        return None
+    number = int(seq[1])
+    return (address.robot, epoch[1].decode(), number) if 0 < number <= MAX_SEQ else None
 
 
 def session_of(raw: dict[str, Any]) -> str | None:

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 from botyard.store.base import Position
 
-# Gaps that are remembered in one epoch. A robot without an outbox never fills its gaps; past this many the oldest is
-# given up, which only means that a message that still arrives for it counts as a duplicate.
+# Gaps that are remembered in one epoch. A robot without an outbox never fills its gaps; past this many the older half
+# is given up: what still arrives for it counts as a duplicate. That is said in an event, since the robot is told that
+# everything up to there is dealt with. An outbox with a window smaller than this never comes here.
 MAX_GAPS = 1024
 # Epochs that are remembered of one robot. An older one that comes back is read as new.
 MAX_EPOCHS = 8
@@ -25,10 +26,11 @@ class Seen(enum.Enum):
 class EpochTracker:
     """The sequence numbers of one epoch: everything up to `seq`, and beyond it the closed ranges `beyond`, in order."""
 
-    __slots__ = ("beyond", "highest", "seq")
+    __slots__ = ("beyond", "given_up", "highest", "seq")
 
     def __init__(self, seq: int = 0, beyond: tuple[tuple[int, int], ...] = ()) -> None:
         self.seq = seq
+        self.given_up: list[tuple[int, int]] = []
         self.beyond: list[tuple[int, int]] = list(beyond)
         self.highest = self.beyond[-1][1] if self.beyond else seq
 
@@ -75,10 +77,13 @@ class EpochTracker:
             ranges.insert(at, (seq, seq))
 
     def _close(self) -> None:
-        if len(self.beyond) > MAX_GAPS:
-            self.seq = self.beyond[0][0] - 1
         if self.beyond and self.beyond[0][0] == self.seq + 1:
             self.seq = self.beyond.pop(0)[1]
+        if len(self.beyond) > MAX_GAPS:
+            for _ in range(MAX_GAPS // 2 or 1):
+                first, last = self.beyond.pop(0)
+                self.given_up.append((self.seq + 1, first - 1))
+                self.seq = last
 
 
 class Tracker:
@@ -99,8 +104,6 @@ class Tracker:
         tracker = epochs.get(epoch)
         if tracker is None:
             tracker = epochs[epoch] = EpochTracker()
-            if len(epochs) > MAX_EPOCHS:
-                epochs.popitem(last=False)
         else:
             epochs.move_to_end(epoch)
         return tracker.offer(seq)
@@ -109,6 +112,20 @@ class Tracker:
         """Note messages that the robot has given up, so that they are no longer waited for."""
         if tracker := self._epochs(robot).get(epoch):
             tracker.settle(first, last)
+
+    def given_up(self, robot: str, epoch: str) -> list[tuple[int, int]]:
+        """Ranges that were given up since the last call because there were too many gaps."""
+        tracker = self._epochs(robot).get(epoch)
+        if tracker is None or not tracker.given_up:
+            return []
+        ranges, tracker.given_up = tracker.given_up, []
+        return ranges
+
+    def trim(self, robot: str) -> None:
+        """Forget the epochs that were used longest ago when there are too many. Not while one of them is in a batch."""
+        epochs = self._epochs(robot)
+        while len(epochs) > MAX_EPOCHS:
+            epochs.popitem(last=False)
 
     def position(self, robot: str, epoch: str) -> Position:
         """How far the epoch has come."""
