@@ -10,7 +10,7 @@ from botyard.transport import packets
 from botyard.transport.packets import Kind, PacketError, Parser, Publish
 
 topics = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
-messages = st.builds(Publish, topics, st.binary(max_size=400), st.integers(0, 0xFFFF))
+messages = st.builds(Publish, topics, st.binary(max_size=400), st.integers(0, 0xFFFF), st.booleans())
 
 
 def cut(stream: bytes, at: list[int]) -> list[bytes]:
@@ -20,7 +20,7 @@ def cut(stream: bytes, at: list[int]) -> list[bytes]:
 
 @given(st.lists(messages, max_size=8), st.lists(st.integers(0, 10_000), max_size=12))
 def test_parser_stream_cut_anywhere_gives_every_message_once_in_order(sent: list[Publish], at: list[int]) -> None:
-    stream = b"".join(packets.publish(*message) for message in sent)
+    stream = b"".join(packets.publish(*message[:3], retain=message.retained) for message in sent)
     parser = Parser()
     received = [message for piece in cut(stream, at) for message in parser.feed(piece)[0]]
     assert received == sent

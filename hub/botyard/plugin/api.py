@@ -74,13 +74,17 @@ class AuthProvider(abc.ABC):
 
 @dataclass(frozen=True, slots=True)
 class Inbound:
-    """A message as it came in. `received` is microseconds since 1970, by the hub's clock."""
+    """A message as it came in. `received` is microseconds since 1970, by the hub's clock.
+
+    `retained` says that a broker had kept it from before: it was true once, and nobody is known to be there now.
+    """
 
     topic: str
     payload: bytes
     received: int
     transport: str
     peer: str | None = None
+    retained: bool = False
 
 
 class Inbox(Protocol):

@@ -170,7 +170,11 @@ class MqttTransport(Transport):
             taken = await client.received()
             at = self._context.clock.now()
             await self._inbox.receive_all(
-                [Inbound(one.topic, one.payload, at, self.name, self._peer) for one in taken if not _cleared(one)]
+                [
+                    Inbound(one.topic, one.payload, at, self.name, self._peer, one.retained)
+                    for one in taken
+                    if not _cleared(one)
+                ]
             )
             client.confirm(taken)
 

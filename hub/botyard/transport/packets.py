@@ -39,11 +39,12 @@ class PacketError(ValueError):
 
 
 class Publish(NamedTuple):
-    """A message. `identifier` is 0 at QoS 0."""
+    """A message. `identifier` is 0 at QoS 0; `retained` says that the broker had kept it from before."""
 
     topic: str
     payload: bytes
     identifier: int
+    retained: bool = False
 
 
 class Other(NamedTuple):
@@ -98,9 +99,10 @@ class Parser:
         topic = self._topics.get(raw)
         if topic is None:
             topic = self._topic(raw)
+        retained = bool(first & 0x01)
         if not with_identifier:
-            return Publish(topic, buffer[after:stop], 0)
-        return Publish(topic, buffer[after + 2 : stop], buffer[after] << 8 | buffer[after + 1])
+            return Publish(topic, buffer[after:stop], 0, retained)
+        return Publish(topic, buffer[after + 2 : stop], buffer[after] << 8 | buffer[after + 1], retained)
 
     def _topic(self, raw: bytes) -> str:
         try:
