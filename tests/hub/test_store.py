@@ -338,11 +338,14 @@ async def test_quarantine_keeps_the_newest_of_each_robot_and_of_nobody(opened: O
         assert rest.next is None
 
 
-async def test_only_the_newest_state_of_a_robot_is_kept(opened: Open) -> None:
+async def test_only_the_last_state_of_a_robot_is_kept_whatever_its_time(opened: Open) -> None:
+    rows = [StateRow(robot="r", ts=ts, body=body) for ts, body in ((9, b'{"a":1}'), (4, '{"mode":"ü"}'.encode()))]
     async with opened() as store:
-        for ts, body in ((5, b'{"mode":"auto"}'), (4, b'{"mode":"old"}'), (6, '{"mode":"ü"}'.encode())):
-            await store.commit(Batch(states=[StateRow(robot="r", ts=ts, body=body)]))
-        assert await store.states() == [StateRow(robot="r", ts=6, body='{"mode":"ü"}'.encode())]
+        for row in rows:
+            await store.commit(Batch(states=[row]))
+            assert await store.states() == [row]
+        await store.commit(Batch(states=[*rows, rows[0]]))
+        assert await store.states() == [rows[0]]
 
 
 async def test_positions_are_replaced_by_epoch_and_survive_reopening(opened: Open) -> None:

@@ -71,7 +71,8 @@ class ReportRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StateRow(msgspec.Struct, frozen=True, kw_only=True):
-    """The latest state of a robot; `body` is the message's body as JSON. Only the newest `ts` of a robot is kept."""
+    """The latest state of a robot; `body` is the message's body as JSON. What is committed last is kept, whatever its
+    time: which state is the latest is for the fleet to say, since clocks may be wrong."""
 
     robot: str
     ts: int

@@ -28,7 +28,7 @@ INSERT_REPORTS = """INSERT INTO report (ts, robot, command, status, body, epoch,
     SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[])"""
 UPSERT_STATES = """INSERT INTO robot_state (robot, ts, body)
     SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[])
-    ON CONFLICT (robot) DO UPDATE SET ts = excluded.ts, body = excluded.body WHERE excluded.ts >= robot_state.ts"""
+    ON CONFLICT (robot) DO UPDATE SET ts = excluded.ts, body = excluded.body"""
 INSERT_QUARANTINE = """INSERT INTO quarantine (received, robot, topic, reason, detail, size, payload)
     SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[])"""
 TRIM_QUARANTINE = """DELETE FROM quarantine WHERE robot = $1 AND id <=
@@ -179,9 +179,5 @@ def _fit(value: Any) -> Any:
 
 
 def _newest(states: list[StateRow]) -> Iterable[StateRow]:
-    """One state for each robot, as one statement can write a row only once; of two of the same time the later one."""
-    newest: dict[str, StateRow] = {}
-    for state in states:
-        if state.robot not in newest or state.ts >= newest[state.robot].ts:
-            newest[state.robot] = state
-    return newest.values()
+    """One state for each robot, the last one, as one statement can write a row only once."""
+    return {state.robot: state for state in states}.values()

@@ -32,7 +32,7 @@ INSERT_REPORT = (
     "INSERT INTO report (ts, robot, command, status, body, epoch, seq) VALUES (?, ?, ?, ?, CAST(? AS TEXT), ?, ?)"
 )
 UPSERT_STATE = """INSERT INTO robot_state (robot, ts, body) VALUES (?, ?, CAST(? AS TEXT))
-    ON CONFLICT (robot) DO UPDATE SET ts = excluded.ts, body = excluded.body WHERE excluded.ts >= robot_state.ts"""
+    ON CONFLICT (robot) DO UPDATE SET ts = excluded.ts, body = excluded.body"""
 INSERT_QUARANTINE = """INSERT INTO quarantine (received, robot, topic, reason, detail, size, payload)
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
 TRIM_QUARANTINE = """DELETE FROM quarantine WHERE robot IS ?1 AND id <=
