@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from botyard_edge.config import Config, load_config
+from botyard_edge.outbox import OutboxError
 from botyard_edge.plugins import PluginError, build_plugin_manager, drivers
 from botyard_edge.runtime import Runtime
 from botyard_edge.transport import Transport
@@ -19,11 +20,12 @@ from botyard_schemas import __version__
 from botyard_schemas.clock import SystemClock
 from botyard_schemas.settings import SettingsError
 
+CANNOT_RUN = 1
 SETTINGS_ARE_WRONG = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code (2: the settings are wrong)."""
+    """Run the command; returns the exit code (2: the settings are wrong; 1: it cannot run)."""
     arguments = _parser().parse_args(argv)
     logging.basicConfig(
         level=logging.DEBUG if arguments.verbose else logging.INFO,
@@ -35,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (SettingsError, PluginError) as error:
         print(error, file=sys.stderr)
         return SETTINGS_ARE_WRONG
+    except OutboxError as error:
+        print(error, file=sys.stderr)
+        return CANNOT_RUN
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,10 +11,12 @@ from typing import Any
 import pluggy
 
 from botyard_edge.driver import DriverSpec
+from botyard_edge.durable import GROUP, Durability
 from botyard_edge.link import LinkSettings
 from botyard_edge.node import Backoff
-from botyard_edge.outbox import Limits
+from botyard_edge.outbox import LIMITS, Limits
 from botyard_edge.plugins import build_plugin_manager, drivers, unknown_driver
+from botyard_edge.sender import Pace
 from botyard_edge.state import StateSettings
 from botyard_edge.telemetry import BatchLimits
 from botyard_schemas import settings
@@ -44,6 +46,15 @@ class DriverSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class OutboxSettings:
+    """`path` of the file, relative to the folder of the settings; None keeps messages in memory alone."""
+
+    path: str | None = None
+    limits: Limits = LIMITS
+    durability: Durability = GROUP
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything about one robot. Relative paths in driver options are relative to `folder`; times are seconds."""
 
@@ -55,7 +66,7 @@ class Config:
     link: LinkSettings = field(default_factory=LinkSettings)
     telemetry: BatchLimits = field(default_factory=BatchLimits)
     state: StateSettings = field(default_factory=StateSettings)
-    outbox: Limits = field(default_factory=Limits)
+    outbox: OutboxSettings = field(default_factory=OutboxSettings)
     flush_timeout: float = 3.0
     exit_when_done: bool = False
 
@@ -132,10 +143,21 @@ def _config(loaded: dict[str, Any], known: Mapping[str, DriverSpec], path: Path)
             reconnect=Backoff(link["reconnect_min"], max(link["reconnect_min"], link["reconnect_max"])),
             window=link["window"],
             resend_after=link["resend_after"],
+            backlog=Pace(link["backlog_rate"], link["backlog_burst"]),
+            time_period=link["time_period"],
         ),
         telemetry=BatchLimits(loaded["telemetry"]["max_samples"], loaded["telemetry"]["max_age"]),
         state=StateSettings(loaded["state"]["period"], loaded["state"]["max_rate"]),
-        outbox=Limits(loaded["outbox"]["max_messages"], loaded["outbox"]["max_bytes"]),
+        outbox=_outbox(loaded["outbox"], loaded["robot"]),
         flush_timeout=loaded["shutdown"]["flush_timeout"],
         exit_when_done=loaded["exit_when_done"],
+    )
+
+
+def _outbox(loaded: dict[str, Any], robot: str) -> OutboxSettings:
+    path = loaded["path"]
+    return OutboxSettings(
+        path=None if path in (None, "memory") else path.replace("{robot}", robot),
+        limits=Limits(loaded["max_messages"], loaded["max_bytes"], loaded["max_age"], loaded["thin"]),
+        durability=Durability(loaded["durability"], loaded["group_interval"]),
     )

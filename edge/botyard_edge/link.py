@@ -1,7 +1,7 @@
 """The link: keeps a connection to the hub, says that the robot is there, and carries the outbox.
 
 The hub's acknowledgement is end to end, so nothing here rests on the broker: whatever of the outbox's oldest messages
-is not acknowledged in time is sent again, and all of it after a reconnect.
+is not acknowledged in time is sent again, and all of it after a reconnect; `sender` says what is sent when.
 """
 
 import asyncio
@@ -11,11 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from botyard_edge.bus import Bus
+from botyard_edge.hubtime import HubClock
 from botyard_edge.node import Backoff
 from botyard_edge.outbox import Outbox
-from botyard_edge.timing import wait_event
+from botyard_edge.sender import PACE, Pace, Sender
 from botyard_edge.transport import Received, Session, Transport, TransportError, Will
-from botyard_schemas import Ack, Command, Envelope, Presence, WireError, decode, encode, topics
+from botyard_schemas import Ack, Command, Envelope, Presence, Time, WireError, decode, encode, topics
 from botyard_schemas.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -24,12 +25,15 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class LinkSettings:
     """Times in seconds. `window` messages may wait for the hub's acknowledgement; one that waits longer than
-    `resend_after` is sent again, then after twice as long, up to eight times as long."""
+    `resend_after` is sent again, then after twice as long, up to eight times as long. `backlog` is the pace of what was
+    there before the connection. The hub is asked for its time every `time_period`, and more often at first."""
 
     heartbeat: float = 5.0
     reconnect: Backoff = field(default_factory=lambda: Backoff(0.5, 30.0))
     window: int = 64
     resend_after: float = 5.0
+    backlog: Pace = PACE
+    time_period: float = 30.0
 
 
 class Link:
@@ -46,6 +50,7 @@ class Link:
         on_command: Callable[[Command], None],
         bus: Bus,
         settings: LinkSettings = LinkSettings(),
+        hub_time: HubClock | None = None,
     ) -> None:
         self.connected = False
         self._robot = robot
@@ -56,8 +61,15 @@ class Link:
         self._on_command = on_command
         self._bus = bus
         self._settings = settings
-        self._sent: dict[int, float] = {}
-        self._patience = 1.0
+        self._hub_time = hub_time
+        self._sender = Sender(
+            robot,
+            outbox,
+            clock=clock,
+            window=settings.window,
+            resend_after=settings.resend_after,
+            pace=settings.backlog,
+        )
         self._outage: float | None = None
         self._refused: set[str] = set()
 
@@ -84,12 +96,11 @@ class Link:
         await session.subscribe(topics.all_down(self._robot))
         await self._say(session, "online", "connected", session_id, since, wait=True)
         self._note_up()
-        self._sent.clear()
-        self._patience = 1.0
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read(session), name="edge.link.read")
-                tasks.create_task(self._send(session), name="edge.link.send")
+                tasks.create_task(self._sender.run(session), name="edge.link.send")
+                tasks.create_task(self._ask_time(session), name="edge.link.time")
                 tasks.create_task(self._beat(session, session_id, since), name="edge.link.heartbeat")
         except asyncio.CancelledError:
             await self._say(session, "offline", "stopped", session_id, since, wait=True)
@@ -101,7 +112,7 @@ class Link:
 
     def _take(self, message: Received) -> None:
         address = topics.parse(message.topic)
-        if address is None or address.type in ("time", "config"):
+        if address is None or address.type == "config":
             return
         try:
             envelope = decode(message.payload)
@@ -113,10 +124,13 @@ class Link:
                 "mismatch", f"a message on {message.topic} is for {envelope.robot!r} ({envelope.type}), ignored"
             )
         elif isinstance(envelope.body, Ack):
-            before = self._outbox.backlog
-            self._outbox.ack(envelope.body.epoch, envelope.body.seq)
-            if self._outbox.backlog < before:
-                self._patience = 1.0
+            if envelope.body.epoch == self._outbox.epoch:
+                before = self._outbox.acknowledged
+                self._outbox.ack(envelope.body.epoch, envelope.body.seq)
+                self._sender.heard(progress=self._outbox.acknowledged > before)
+        elif isinstance(envelope.body, Time):
+            if self._hub_time is not None:
+                self._hub_time.learn(envelope.body)
         elif isinstance(envelope.body, Command):
             self._on_command(envelope.body)
 
@@ -125,30 +139,14 @@ class Link:
         log.log(logging.DEBUG if kind in self._refused else logging.WARNING, "%s", sentence)
         self._refused.add(kind)
 
-    async def _send(self, session: Session) -> None:
-        while True:
-            self._outbox.changed.clear()
-            entries = self._outbox.pending(self._settings.window)
-            now = self._clock.monotonic()
-            wait = self._settings.resend_after * self._patience
-            overdue = [e for e in entries if e.seq in self._sent and now - self._sent[e.seq] >= wait]
-            if overdue:
-                self._patience = min(8.0, self._patience * 2.0)
-            again = {entry.seq for entry in overdue}
-            for entry in entries:
-                if entry.seq not in self._sent or entry.seq in again:
-                    topic = topics.up(self._robot, entry.type)
-                    await session.publish(topic, entry.payload, qos=0 if entry.type == "telemetry" else 1)
-                    self._sent[entry.seq] = self._clock.monotonic()
-            here = {entry.seq for entry in entries}
-            self._sent = {seq: at for seq, at in self._sent.items() if seq in here}
-            oldest = min(self._sent.values(), default=None)
-            if oldest is None:
-                await self._outbox.changed.wait()
-            else:
-                due = oldest + self._settings.resend_after * self._patience - self._clock.monotonic()
-                # At least a little, since the clock may stand still while the loop does not.
-                await wait_event(self._outbox.changed, self._clock, max(due, 0.001))
+    async def _ask_time(self, session: Session) -> None:
+        """Ask the hub for its time, often at first, so that the shortest of several round trips counts soon."""
+        pause = 1.0
+        while self._hub_time is not None:
+            envelope = Envelope(self._robot, self._clock.now(), self._hub_time.request())
+            await session.publish(topics.up(self._robot, "time"), encode(envelope), qos=0)
+            await self._clock.sleep(min(pause, self._settings.time_period))
+            pause *= 2.0
 
     async def _beat(self, session: Session, session_id: str, since: int) -> None:
         while True:

@@ -16,9 +16,12 @@ from botyard_edge.bus import Bus
 from botyard_edge.commands import CommandDesk
 from botyard_edge.config import Config, DriverSettings
 from botyard_edge.driver import ConfigurationError, Driver, DriverContext
+from botyard_edge.durable import SqliteOutbox
+from botyard_edge.hubtime import HubClock
 from botyard_edge.link import Link
+from botyard_edge.memory import MemoryOutbox
 from botyard_edge.node import Node, Work
-from botyard_edge.outbox import MemoryOutbox, Outbox
+from botyard_edge.outbox import Outbox
 from botyard_edge.port import RuntimePort
 from botyard_edge.state import StateKeeper
 from botyard_edge.telemetry import TelemetryWriter
@@ -35,7 +38,10 @@ MAX_EVENTS = 256
 
 
 class Runtime:
-    """Runs while its `async with` lasts. Leaving it stops the drivers, flushes what it can, and says goodbye."""
+    """Runs while its `async with` lasts. Leaving it stops the drivers, flushes what it can, and says goodbye.
+
+    `clock` is the robot's own; everything inside runs on an estimate of the hub's, which begins with it.
+    """
 
     def __init__(
         self,
@@ -48,9 +54,10 @@ class Runtime:
     ) -> None:
         self.config = config
         self.bus = Bus()
-        self.outbox: Outbox = outbox or MemoryOutbox(config.robot, clock=clock, rng=rng, limits=config.outbox)
+        self.clock = clock = HubClock(clock)
         self._clock = clock
         self._rng = rng
+        self.outbox: Outbox = outbox or _make_outbox(config, clock, rng, self._on_disk)
         self._stopping = asyncio.Event()
         self._events: asyncio.Queue[Event] = asyncio.Queue(MAX_EVENTS)
         about = msgspec.structs.replace(config.about, software=f"botyard-edge {__version__}")
@@ -65,6 +72,7 @@ class Runtime:
             on_command=self.desk.take,
             bus=self.bus,
             settings=config.link,
+            hub_time=clock,
         )
         self._nodes: dict[str, Node] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -185,10 +193,13 @@ class Runtime:
 
     def _tell(self, event: str, severity: Severity, message: str, node: str, state: NodeState) -> None:
         data: dict[str, Any] = {"node": node, "restarts": state.restarts}
+        self._queue(Event(event, severity, message, data=data))
+
+    def _queue(self, event: Event) -> None:
         if self._events.full():
-            log.warning("event %s is lost, %d are waiting: %s", event, MAX_EVENTS, message)
+            log.warning("event %s is lost, %d are waiting: %s", event.name, MAX_EVENTS, event.message)
             return
-        self._events.put_nowait(Event(event, severity, message, data=data))
+        self._events.put_nowait(event)
 
     async def _pass_events_on(self) -> None:
         while True:
@@ -199,7 +210,22 @@ class Runtime:
                 self._events.task_done()
 
     def _link_state(self) -> LinkState:
-        return LinkState(self.outbox.backlog, self.outbox.dropped)
+        offset, round_trip = self.clock.offset, self.clock.round_trip
+        return LinkState(
+            self.outbox.backlog,
+            self.outbox.dropped,
+            msgspec.UNSET if offset is None else offset,
+            msgspec.UNSET if round_trip is None else round_trip,
+        )
+
+    def _on_disk(self, trouble: str | None) -> None:
+        """The outbox's disk fails, or works again: that is part of the robot's health, and an event."""
+        if trouble is None:
+            self.state.update("outbox", health="ok", health_reasons=[])
+            self._queue(Event("outbox.disk_recovered", "info", "the outbox can write to its disk again"))
+        else:
+            self.state.update("outbox", health="warning", health_reasons=[f"outbox: {trouble}"])
+            self._queue(Event("outbox.disk_failed", "error", f"the outbox cannot write to its disk: {trouble}"[:4096]))
 
     def _driver_work(self, settings: DriverSettings) -> Work:
         # Drawn once, so that a restart continues the same stream instead of shifting the others'.
@@ -245,6 +271,24 @@ class Runtime:
             flusher.cancel()
             await asyncio.gather(flusher, return_exceptions=True)
         await writer.flush()
+
+
+def _make_outbox(
+    config: Config, clock: HubClock, rng: random.Random, on_trouble: Callable[[str | None], None]
+) -> Outbox:
+    settings, stamp = config.outbox, clock.robot_time
+    if settings.path is None:
+        return MemoryOutbox(config.robot, clock=clock, rng=rng, limits=settings.limits, robot_time=stamp)
+    return SqliteOutbox(
+        config.robot,
+        config.folder / settings.path,
+        clock=clock,
+        rng=rng,
+        limits=settings.limits,
+        durability=settings.durability,
+        robot_time=stamp,
+        on_trouble=on_trouble,
+    )
 
 
 def _driver_node(name: str) -> str:

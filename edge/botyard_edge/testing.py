@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeVar
 
 from botyard_edge.bus import matches
-from botyard_edge.outbox import DROPPED
+from botyard_edge.notices import DROPPED
 from botyard_edge.transport import Received, Session, TransportError, Will
-from botyard_schemas import Ack, Command, Envelope, Event, Presence, decode, encode, topics
+from botyard_schemas import Ack, Command, Envelope, Event, Presence, Time, decode, encode, topics
 from botyard_schemas.messages import SEQUENCED
 
 B = TypeVar("B")
@@ -193,10 +193,12 @@ class _MemorySession:
 
 
 class HubModel:
-    """A hub that only keeps account: it decodes, notes and acknowledges. `acknowledges` False lets it fall silent."""
+    """A hub that only keeps account: it decodes, notes and acknowledges, and tells the time, which is `ahead` of the
+    clock by so many microseconds. `acknowledges` False lets it fall silent."""
 
     def __init__(self, broker: MemoryBroker, *, clock: VirtualClock) -> None:
         self.acknowledges = True
+        self.ahead = 0
         self.loses_ack: Callable[[], bool] = lambda: False
         self.messages: dict[tuple[str, str, int], Envelope] = {}
         self.copies = 0
@@ -232,6 +234,9 @@ class HubModel:
         envelope = decode(message.payload)
         if isinstance(envelope.body, Presence):
             self.presence.append(envelope.body)
+        if isinstance(envelope.body, Time) and self.acknowledges:
+            now = self._clock.now() + self.ahead
+            self._send(envelope.robot, Envelope(envelope.robot, now, Time(envelope.body.origin, now, now)))
         if envelope.type not in SEQUENCED:
             return
         key = (envelope.robot, envelope.epoch, envelope.seq)

@@ -97,6 +97,8 @@ class LinkState(Message, frozen=True, omit_defaults=False):
 
     backlog: int = 0
     dropped: int = 0
+    clock_offset: int | msgspec.UnsetType = msgspec.UNSET
+    round_trip: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class State(Message, frozen=True):

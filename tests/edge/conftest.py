@@ -53,6 +53,15 @@ def world() -> World:
     return World()
 
 
+def kill_without_warning(path: Path, folder: Path) -> None:
+    """Copy a database that is in use to `folder`, as a power cut at this moment would leave it."""
+    folder.mkdir()
+    for suffix in ("", "-wal"):
+        part = path.with_name(path.name + suffix)
+        if part.exists():
+            shutil.copy(part, folder / part.name)
+
+
 Run = Callable[["Script", Port], Any]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from botyard_edge.config import Config, load_config, robot_schema
+from botyard_edge.config import Config, OutboxSettings, load_config, robot_schema
 from botyard_schemas.settings import SettingsError
 
 EXAMPLE = Path(__file__).parents[2] / "edge" / "robot.example.yaml"
@@ -34,7 +34,8 @@ def test_example_stands_by_the_defaults(tmp_path: Path) -> None:
 
 def test_defaults_in_code_are_those_of_the_schema(tmp_path: Path) -> None:
     loaded = load_config(write(tmp_path, "robot: r1\ndrivers: {sim: {}}\n"), {})
-    made = Config("r1", loaded.drivers, folder=loaded.folder)
+    # Whoever makes settings in code, as simulations do, says where a file may be.
+    made = Config("r1", loaded.drivers, folder=loaded.folder, outbox=OutboxSettings("state/r1.outbox.db"))
     assert made == loaded
 
 

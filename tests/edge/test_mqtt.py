@@ -16,9 +16,9 @@ import pytest
 
 from botyard_edge.bus import Bus
 from botyard_edge.link import Link, LinkSettings
+from botyard_edge.memory import MemoryOutbox
 from botyard_edge.mqtt import MqttTransport
 from botyard_edge.node import Backoff
-from botyard_edge.outbox import MemoryOutbox
 from botyard_edge.transport import TransportError, Will
 from botyard_schemas import Ack, Channel, Command, Envelope, Event, Group, Presence, Telemetry, decode, encode, topics
 from botyard_schemas.clock import SystemClock

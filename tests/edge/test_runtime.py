@@ -2,8 +2,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from botyard_edge.config import Config
+from botyard_edge.config import Config, OutboxSettings
 from botyard_edge.driver import Battery, Capabilities, Channel, ConfigurationError, Pose
+from botyard_edge.outbox import Limits
 from botyard_edge.state import StateSettings
 from botyard_schemas import Event, State, Telemetry
 
@@ -179,11 +180,11 @@ async def test_lossless_driver_loses_nothing_while_the_hub_is_away(world: World,
     async def run(driver: Any, port: Any) -> None:
         await port.publish_columns(list(range(100_000)), {"a": list(range(100_000))})
 
-    from botyard_edge.outbox import Limits
-
     capabilities = Capabilities((Channel("a"),), lossless=True)
     world.broker.down = True
-    config = scripted(run, capabilities=capabilities, exit_when_done=True, outbox=Limits(messages=30))
+    config = scripted(
+        run, capabilities=capabilities, exit_when_done=True, outbox=OutboxSettings(limits=Limits(messages=30))
+    )
     runtime = world.runtime(config)
     task = asyncio.create_task(runtime.run())
     await world.clock.advance(600)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from botyard_edge.driver import Channel, Geo, Pose, ReadingError
-from botyard_edge.outbox import Limits, MemoryOutbox
+from botyard_edge.memory import MemoryOutbox
+from botyard_edge.outbox import Limits
 from botyard_edge.telemetry import Batcher, BatchLimits, TelemetryWriter
 from botyard_edge.testing import VirtualClock, settle
 from botyard_schemas import Envelope, Telemetry, decode, encode
@@ -169,7 +170,7 @@ async def test_batch_is_closed_by_age_on_the_clocks_time() -> None:
         assert w.outbox.backlog == 0
         await w.clock.advance(0.2)
         assert w.outbox.backlog == 1
-        (group,) = decode(w.outbox.pending(1)[0].payload).body.groups  # type: ignore[union-attr]
+        (group,) = decode((await w.outbox.read(0, 1))[0].payload).body.groups  # type: ignore[union-attr]
         assert group.dt == [-2_000_000]
         await w.clock.advance(60)
         assert w.outbox.backlog == 1
@@ -185,7 +186,7 @@ async def test_lossless_writer_waits_for_room_and_loses_nothing() -> None:
         got: list[Any] = []
         for _ in range(200):
             await settle()
-            entries = w.outbox.pending(3)
+            entries = await w.outbox.read(0, 3)
             for entry in entries:
                 got += decode(entry.payload).body.groups[0].channels[0].values  # type: ignore[union-attr]
                 w.outbox.ack(w.outbox.epoch, entry.seq)

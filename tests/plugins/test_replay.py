@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from botyard_edge.config import OutboxSettings
 from botyard_edge.driver import ConfigurationError, Driver, Severity
 from botyard_edge.link import LinkSettings
 from botyard_edge.outbox import Limits
@@ -239,7 +240,7 @@ async def test_replay_through_a_small_outbox_and_a_lossy_network_loses_nothing(r
         "replay",
         {"file": "log.csv", "speed": "max"},
         exit_when_done=True,
-        outbox=Limits(messages=20),
+        outbox=OutboxSettings(limits=Limits(messages=20)),
         telemetry=BatchLimits(max_samples=50),
         link=LinkSettings(resend_after=0.2),
     )

@@ -159,6 +159,8 @@ export interface NodeState {
 export interface LinkState {
   backlog?: number;
   dropped?: number;
+  clock_offset?: number;
+  round_trip?: number;
 }
 /**
  * Something that happened, on a robot or in the hub. `actor` is who did it: `robot:<id>`, `user:<name>`, `hub`.

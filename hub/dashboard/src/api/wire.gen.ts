@@ -360,6 +360,14 @@ export interface State {
      * Messages given up by policy since the epoch began.
      */
     dropped?: number;
+    /**
+     * The hub's time minus the robot's own clock, as the robot estimates it. Absent until it has heard from the hub.
+     */
+    clock_offset?: number;
+    /**
+     * From robot to hub and back, in the exchange that the clock offset stems from; half of it bounds the offset's error.
+     */
+    round_trip?: number;
   };
 }
 /**
