@@ -145,11 +145,11 @@ class MemoryTransport(Transport):
         self.sent.append(envelope)
         return True
 
-    async def deliver(self, topic: str, payload: bytes) -> Receipt:
-        """A message from outside, as bytes. Gives what the inbox says of it."""
+    async def deliver(self, topic: str, payload: bytes, *, retained: bool = False) -> Receipt:
+        """A message from outside, as bytes. Gives what the inbox says of it. `retained` as a broker says it."""
         if self._inbox is None or self._context is None:
             raise RuntimeError(f"transport {self.name!r} was not given to a hub yet")
-        message = Inbound(topic, payload, self._context.clock.now(), self.name, self.peer)
+        message = Inbound(topic, payload, self._context.clock.now(), self.name, self.peer, retained)
         self._last = cast("Receipt", await self._inbox.receive(message))
         return self._last
 

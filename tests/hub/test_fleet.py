@@ -4,10 +4,12 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from botyard.core.events import RobotChanged, RobotRemoved, RobotSeen
 from botyard.testing import FakeRobot, RunningHub, VirtualClock, running_hub, wait_until
+from botyard_schemas import topics
 from tests.hub.support import get, make_flaky, quarantine, samples, stored
 
 
@@ -156,6 +158,38 @@ async def test_robot_that_says_goodbye_is_offline_at_once(tmp_path: Path) -> Non
         assert await presence(running) == ("offline", "stopped")
         await robot.telemetry({"x": 1})  # it was under way
         assert await presence(running) == ("offline", "stopped")
+
+
+async def test_presence_that_the_broker_kept_is_no_sign_of_life(tmp_path: Path) -> None:
+    async with running_hub(tmp_path) as running:
+        robot = running.robot("r")
+        await robot.presence("online", session="one")
+        await running.transport.committed()
+    async with running_hub(tmp_path) as running:
+        robot = running.robot("r")
+        topic = topics.presence("r")
+        online, offline = (
+            msgspec.json.encode(robot.message("presence", {"status": status, "session": "one", "reason": reason}))
+            for status, reason in (("online", "heartbeat"), ("offline", "last_will"))
+        )
+        await running.transport.deliver(topic, online, retained=True)
+        status = (await get(running, "robots/r"))["status"]
+        assert (status["presence"]["status"], status["last_seen"]) == ("unknown", None)
+        await running.transport.deliver(topic, offline, retained=True)
+        status = (await get(running, "robots/r"))["status"]
+        assert (status["presence"]["status"], status["last_seen"]) == ("offline", None)
+        await running.transport.deliver(topic, online)
+        assert await presence(running) == ("online", "connected")
+
+
+async def test_presence_of_a_stranger_that_the_broker_kept_registers_nobody(tmp_path: Path) -> None:
+    async with running_hub(tmp_path) as running:
+        robot = running.robot("ghost")
+        said = msgspec.json.encode(robot.message("presence", {"status": "online", "session": "s"}))
+        await running.transport.deliver(topics.presence("ghost"), said, retained=True)
+        await running.transport.deliver(topics.presence("ghost"), b"")
+        assert (await get(running, "robots"))["items"] == []
+        assert (await get(running, "quarantine"))["items"] == []
 
 
 async def test_robot_that_has_reconnected_is_not_taken_offline_by_its_old_last_will(tmp_path: Path) -> None:

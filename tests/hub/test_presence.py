@@ -45,6 +45,19 @@ class PresenceMachine(RuleBasedStateMachine):
         self.session = session
         self.becomes("offline", reason, changed)
 
+    @rule(session=SESSIONS, interval=st.none() | st.floats(0.1, 100))
+    def is_remembered_as_online(self, session: str, interval: float | None) -> None:
+        said = Presence("online", session, interval=interval)
+        assert not self.tracker.on_presence(said, self.at, self.now, retained=True)
+        self.interval = interval or DEFAULT_INTERVAL
+
+    @rule(session=SESSIONS)
+    def is_remembered_as_offline(self, session: str) -> None:
+        said = Presence("offline", session, reason="last_will")
+        changed = self.tracker.on_presence(said, self.at, self.now, retained=True)
+        self.session = session
+        self.becomes("offline", "last_will", changed)
+
     @rule(sessions=st.booleans())
     def sends_data(self, sessions: bool) -> None:
         changed = self.tracker.on_message(self.at, self.now, sessions=sessions)

@@ -152,12 +152,13 @@ class Fleet:
         """Take over what an accepted robot says of itself; says whether a state is news, and not one from before."""
         record = self._robots[envelope.robot]
         record.transport = message.transport
-        record.last_seen = message.received
+        if not message.retained:
+            record.last_seen = message.received
         now = self._clock.monotonic()
         before = record.presence.status
         body = envelope.body
         if isinstance(body, Presence):
-            changed = record.presence.on_presence(body, message.received, now)
+            changed = record.presence.on_presence(body, message.received, now, retained=message.retained)
         else:
             changed = record.presence.on_message(message.received, now, sessions=message.transport != "http")
         if changed:
@@ -169,7 +170,7 @@ class Fleet:
         actor = robot_actor(envelope.robot)
         if changed:
             self._bus.publish(RobotChanged(actor=actor, robot=envelope.robot))
-        else:
+        elif not message.retained:
             self._bus.publish(RobotSeen(actor=actor, robot=envelope.robot, at=message.received))
         return news
 

@@ -9,6 +9,9 @@
 | online                 | silence of 3 heartbeat intervals               | stale   | silence            |
 | unknown, online, stale | silence of that and `offline_after` more       | offline | silence            |
 | unknown, online, stale | presence `offline` of this session, or the first | offline | stopped, last_will |
+| unknown, online, stale | a retained `offline` of any session             | offline | stopped, last_will |
+
+A retained `online` says only how often to expect something: it was true once, and a robot that is there is heard soon.
 """
 
 from dataclasses import dataclass
@@ -37,14 +40,17 @@ class PresenceTracker:
     interval: float = DEFAULT_INTERVAL
     heard: float = 0.0
 
-    def on_presence(self, presence: Presence, at: int, now: float) -> bool:
-        """A presence message came in."""
+    def on_presence(self, presence: Presence, at: int, now: float, *, retained: bool = False) -> bool:
+        """A presence message came in; `retained` says that the broker had kept it."""
+        if retained and presence.status == "online":
+            self.interval = presence.interval or DEFAULT_INTERVAL
+            return False
         if presence.status == "online":
             self.session = presence.session
             self.interval = presence.interval or DEFAULT_INTERVAL
             self.heard = now
             return self._become("online", "connected", at)
-        if self.session is not None and presence.session != self.session:
+        if self.session is not None and presence.session != self.session and not retained:
             return False  # the late last will of a connection that has been replaced
         self.session = presence.session
         return self._become("offline", presence.reason or "stopped", at)

@@ -93,6 +93,9 @@ class Ingest:
         await self._committer.room()
         self.counters["received"] += 1
         payload = message.payload
+        if (message.retained or not payload) and self._is_memory(message):
+            self.counters["retained_ignored"] += 1
+            return Receipt("ignored")
         self.recent.append(Recent(message.received, message.topic[:KEPT_TOPIC], len(payload), payload[:RECENT_PAYLOAD]))
         try:
             raw = parse(message.payload, limit=self._config.max_message_bytes)
@@ -122,6 +125,13 @@ class Ingest:
         if problem is not None and receipt.outcome != "duplicate":
             return self._refuse(message, problem)
         return receipt
+
+    def _is_memory(self, message: Inbound) -> bool:
+        """Whether it is only the broker's memory: of a robot that nobody knows (any more), or that it was cleared."""
+        address = topics.parse(message.topic)
+        if address is None or address.type != "presence":
+            return False
+        return not message.payload or self._fleet.get(address.robot) is None
 
     def _sender(self, message: Inbound, raw: dict[str, Any]) -> str:
         """The robot that sent it, which the topic and the envelope agree on."""
