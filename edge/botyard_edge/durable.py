@@ -66,8 +66,8 @@ GROUP = Durability()
 class SqliteOutbox(OutboxCore):
     """Keeps messages in `path`. `on_trouble` hears why the disk cannot be used, and None when it can again.
 
-    Entering waits `patience` seconds for another process to let go of the file, else it raises OutboxError. A broken file
-    is set aside.
+    Entering waits `patience` seconds for another process to let go of the file, and raises OutboxError if it does not.
+    A broken file is set aside.
     """
 
     def __init__(
