@@ -3,6 +3,7 @@
 PYTHON ?=
 DEMO_ARGS ?=
 PYTEST_ARGS ?=
+CHAOS_ARGS ?=
 WORKERS ?= auto
 
 VENV := .venv
@@ -18,7 +19,7 @@ export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check gen fmt bench docs dist update clean
+.PHONY: help setup demo test chaos check gen fmt bench docs dist update clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +35,9 @@ test: $(VENV)/.ready-dev $(BUILT) ## Run every test (PYTEST_ARGS="-k telemetry")
 	@.ci/quietly "Testing the dashboard" $(NODE) npm --prefix $(DASHBOARD) test
 	@mkdir -p artifacts
 	@$(BIN)/python -m pytest -n $(WORKERS) --junitxml=artifacts/pytest.xml $(PYTEST_ARGS)
+
+chaos: $(VENV)/.ready-dev ## Kill hub, broker and robots at random, and check that nothing is lost (CHAOS_ARGS="--seed 1")
+	@$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 
 check: $(VENV)/.ready-dev $(BUILT) ## Check format, types, imports, generated files and the docs
 	@.ci/quietly "Checking the format" $(BIN)/ruff format --check .
