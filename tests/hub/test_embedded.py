@@ -81,8 +81,36 @@ async def test_broker_takes_the_largest_payload_that_the_hub_asks_for(tmp_path: 
 
 async def test_broker_that_refuses_its_settings_is_quoted(tmp_path: Path) -> None:
     with pytest.raises(BrokerError, match=r"^the embedded broker ended at once: .*max_payload .* cannot be higher"):
-        async with EmbeddedBroker(settings(tmp_path, max_payload=2 * MAX_PAYLOAD)):
+        async with EmbeddedBroker(settings(tmp_path, max_payload=4 * MAX_PAYLOAD)):
             pass
+
+
+async def test_broker_in_a_folder_whose_name_is_not_ascii_starts(tmp_path: Path) -> None:
+    async with EmbeddedBroker(settings(tmp_path / "Zürich é 倉庫")) as broker:
+        assert await answers(broker.port)
+
+
+async def test_broker_that_cannot_be_started_again_is_tried_until_it_can_and_each_reason_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("botyard.transport.embedded.RESTART_AFTER", (0.01,))
+    async with EmbeddedBroker(settings(tmp_path)) as broker:
+        start = broker._start
+        failures: list[Exception] = [*[OSError("no more processes")] * 3, *[BrokerError("it ended at once: why")] * 3]
+
+        async def fails_at_first() -> None:
+            if failures:
+                raise failures.pop(0)
+            await start()
+
+        monkeypatch.setattr(broker, "_start", fails_at_first)
+        assert broker.pid
+        os.kill(broker.pid, signal.SIGKILL)
+        with caplog.at_level(logging.INFO):
+            await wait_until(lambda: "is back" in caplog.text)
+        assert await answers(broker.port)
+    assert caplog.text.count("no more processes; trying until it starts") == 1
+    assert caplog.text.count("it ended at once: why; trying until it starts") == 1
 
 
 async def test_broker_that_is_not_installed_says_what_to_install(

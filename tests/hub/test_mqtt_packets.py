@@ -1,6 +1,7 @@
 """MQTT packets as bytes, whatever pieces they come in."""
 
 import contextlib
+import time
 
 import pytest
 from hypothesis import given
@@ -43,11 +44,45 @@ def test_parser_large_message_arrives_whole() -> None:
     assert received == [Publish("topic", payload, 1)]
 
 
+def test_parser_large_message_in_many_pieces_takes_linear_time() -> None:
+    payload = bytes(16_000_000)
+    stream = packets.publish("topic", payload)
+    parser = Parser()
+    started = time.perf_counter()
+    received = [message for at in range(0, len(stream), 1460) for message in parser.feed(stream[at : at + 1460])[0]]
+    assert received == [Publish("topic", payload, 0)]
+    assert time.perf_counter() - started < 5  # a second or less; it took a minute when each piece was joined
+
+
+@given(st.integers(1, 5000), st.integers(0, 3000), st.integers(1, 700))
+def test_parser_message_beyond_the_limit_is_cut_and_its_neighbours_are_unharmed(
+    size: int, beyond: int, step: int
+) -> None:
+    long = Publish("topic", bytes(100_000 + beyond), 7, True)
+    stream = packets.publish("a", b"1" * size) + packets.publish(*long[:3], retain=True) + packets.publish("b", b"2")
+    parser = Parser(max_packet=6000)
+    cuts = list(range(0, len(stream), step * 10))
+    first, middle, last = [message for piece in cut(stream, cuts) for message in parser.feed(piece)[0]]
+    assert (first, last) == (Publish("a", b"1" * size, 0), Publish("b", b"2", 0))
+    assert middle == Publish("topic", middle.payload, 7, True)
+    assert 5900 < len(middle.payload) < 6000
+    assert parser.feed(packets.publish("c", b"3"))[0] == [Publish("c", b"3", 0)]
+
+
+def test_parser_remembers_no_long_topics() -> None:
+    parser = Parser()
+    for n in range(3):
+        (message,), _ = parser.feed(packets.publish(str(n) * 60_000, b""))
+        assert message.topic == str(n) * 60_000
+    parser.feed(packets.publish("short", b""))
+    assert list(parser._topics.values()) == ["short"]
+
+
 @pytest.mark.parametrize(
     "stream",
     [
         b"\x30\xff\xff\xff\xff\x01",  # a length of five digits
-        b"\x30\xff\xff\xff\x7f",  # 256 MiB
+        b"\x90\xff\xff\xff\x7f",  # 256 MiB, and no message
         b"\x30\x01a",  # no room for the topic's length
         b"\x30\x03\x00\x09a",  # a topic longer than its packet
         b"\x32\x04\x00\x01ab",  # no room for the identifier

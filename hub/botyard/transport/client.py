@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -18,6 +18,8 @@ from botyard.transport.packets import Kind, Other, PacketError, Parser, Publish
 
 KEEPALIVE = 20
 CONNECT_WITHIN = 5.0
+# Whatever the broker is asked, it answers within this, or is taken for broken: seconds.
+ANSWER_WITHIN = 10.0
 # Bytes that were read and not taken yet: above this reading pauses until they are.
 PAUSE_ABOVE = 4 * 1024 * 1024
 # Messages of ours at QoS 1 that wait for the broker.
@@ -40,13 +42,14 @@ class Login:
 class Connection(asyncio.Protocol):
     """One connection. Made by `connected`; when it is lost, everything that waits for it raises MqttError."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_packet: int = packets.MAX_PACKET) -> None:
         loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
-        self._parser = Parser()
+        self._parser = Parser(max_packet)
         self._waiting: list[Publish] = []
         self._waiting_bytes = 0
         self._paused = False
+        self._subscribing = False
         self._arrived = asyncio.Event()
         self._writable = True
         self._identifiers = itertools.cycle(range(1, 0x10000))
@@ -70,13 +73,11 @@ class Connection(asyncio.Protocol):
         except PacketError as error:
             self._fail(f"the broker sent {error}")
             return
+        self._waiting_bytes += len(data)
         if publishes:
             self._waiting += publishes
-            self._waiting_bytes += len(data)
             self._arrived.set()
-            if self._waiting_bytes > PAUSE_ABOVE and not self._paused:
-                self._paused = True
-                self._transport.pause_reading()
+            self._pause_if_full()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._fail(str(exc) if exc else "the broker closed the connection")
@@ -86,6 +87,12 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._writable = True
+
+    def _pause_if_full(self) -> None:
+        # not before the broker has answered a subscription, since nobody takes anything before that
+        if self._waiting_bytes > PAUSE_ABOVE and not self._paused and not self._subscribing:
+            self._paused = True
+            self._transport.pause_reading()
 
     def _take(self, other: Other) -> None:
         if other.kind == Kind.CONNACK and not self._welcome.done():
@@ -108,6 +115,11 @@ class Connection(asyncio.Protocol):
 
     # --- for the hub
 
+    @property
+    def alive(self) -> bool:
+        """Whether it was not lost, as far as one can know."""
+        return self._lost is None
+
     async def introduce(self, login: Login) -> None:
         """Say who we are and wait until we are welcome. Raises MqttError."""
         self._transport.write(packets.connect(login.client_id, login.username, login.password, KEEPALIVE))
@@ -116,12 +128,18 @@ class Connection(asyncio.Protocol):
             code = answer[1] if len(answer) > 1 else 0
             raise MqttError(packets.REFUSALS.get(code, f"the broker refuses the connection (code {code})"))
 
-    async def subscribe(self, topic: str, qos: int) -> None:
-        """Listen to a topic filter. Raises MqttError, also when the broker does not allow it."""
+    async def subscribe(self, topics: Sequence[str], qos: int) -> None:
+        """Listen to topic filters. Raises MqttError, also when the broker does not allow one of them."""
         identifier = next(self._identifiers)
-        granted = await self._request(identifier, packets.subscribe(identifier, topic, qos))
-        if not granted or granted[0] >= 0x80:
-            raise MqttError(f"the broker refuses the subscription to {topic}")
+        self._subscribing = True
+        try:
+            granted = await self._request(identifier, packets.subscribe(identifier, topics, qos))
+        finally:
+            self._subscribing = False
+        for topic, code in itertools.zip_longest(topics, granted[: len(topics)], fillvalue=0x80):
+            if int(code) >= 0x80:
+                raise MqttError(f"the broker refuses the subscription to {topic}")
+        self._pause_if_full()
 
     def publish_unconfirmed(self, topic: str, payload: bytes) -> bool:
         """Send at QoS 0; False when the broker does not keep up."""
@@ -155,6 +173,7 @@ class Connection(asyncio.Protocol):
         taken, self._waiting, self._waiting_bytes = self._waiting, [], 0
         if self._paused:
             self._paused = False
+            self._heard = asyncio.get_running_loop().time()  # nobody listened to the broker until now
             self._transport.resume_reading()
         return taken
 
@@ -190,24 +209,34 @@ class Connection(asyncio.Protocol):
         reply = self._replies[identifier] = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         try:
-            answer: bytes = await reply
-            return answer
+            async with asyncio.timeout(ANSWER_WITHIN):
+                answer: bytes = await reply
+                return answer
+        except TimeoutError as error:
+            raise MqttError(f"the broker has not answered within {ANSWER_WITHIN:g} s") from error
         finally:
             self._replies.pop(identifier, None)
 
 
 @asynccontextmanager
-async def connected(host: str, port: int, login: Login, tls: ssl.SSLContext | None = None) -> AsyncIterator[Connection]:
+async def connected(
+    host: str, port: int, login: Login, tls: ssl.SSLContext | None = None, max_packet: int = packets.MAX_PACKET
+) -> AsyncIterator[Connection]:
     """A connection for as long as the block lasts. Raises MqttError when it cannot be made, or is lost meanwhile."""
     try:
         async with asyncio.timeout(CONNECT_WITHIN):
             loop = asyncio.get_running_loop()
             try:
-                _, connection = await loop.create_connection(Connection, host, port, ssl=tls)
+                _, connection = await loop.create_connection(lambda: Connection(max_packet), host, port, ssl=tls)
             except UnicodeError as error:
                 raise MqttError(f"{host!r} is no name that a host can have") from error
+            except (ValueError, OverflowError) as error:
+                raise MqttError(f"no connection to {host!r}, port {port}, can be made: {error}") from error
             try:
                 await connection.introduce(login)
+            except PacketError as error:
+                connection.close()
+                raise MqttError(str(error)) from error
             except BaseException:
                 connection.close()
                 raise

@@ -1,7 +1,8 @@
 """The embedded broker: a `nats-server` that is started, watched, restarted and ended by the hub.
 
-NATS speaks MQTT 3.1.1. Its own protocol is not used; that listener is bound to a free loopback port and closed to
-everybody. What to mind about it is in docs/architecture.md.
+NATS speaks MQTT 3.1.1. Its own protocol is not used, but cannot be switched off: that listener is bound to a free
+loopback port. So every user of this machine reaches it, as they reach the MQTT listener; it asks for the token when
+there is one. What to mind about it is in docs/operators/access.md.
 """
 
 import asyncio
@@ -25,8 +26,9 @@ STOP_WITHIN = 3.0
 RESTART_AFTER = (0.2, 0.5, 1.0, 2.0, 5.0)
 HEALTHY_AFTER = 10.0
 
-# More than this NATS does not take at once, whatever it is told: bytes.
-MAX_PAYLOAD = 64 * 1024 * 1024
+# NATS starts with 64 MiB at the most, which is also what it keeps for a client that is slow: one message must leave
+# room for others there. Bytes.
+MAX_PAYLOAD = 32 * 1024 * 1024
 # NATS pings MQTT clients' subscriptions through JetStream streams of its own; these bound what they may take.
 MAX_MEMORY = 64 * 1024 * 1024
 MAX_FILE = 4 * 1024 * 1024 * 1024
@@ -85,6 +87,16 @@ class EmbeddedBroker:
         """Process id of the running broker."""
         return self._process.pid if self._process and self._process.returncode is None else None
 
+    async def has_ended(self, within: float) -> bool:
+        """Whether the broker's process is gone; waits so many seconds for it."""
+        process = self._process
+        if process is None:
+            return True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await process.wait()
+        return process.returncode is not None
+
     @property
     def _config_file(self) -> Path:
         return self._settings.folder / "nats.conf"
@@ -109,9 +121,9 @@ class EmbeddedBroker:
         if self._settings.token:
             # an MQTT client gives it as its password, with any user name
             config["authorization"] = {"token": self._settings.token}
-        # NATS reads JSON as a dialect of its own format
+        # NATS reads JSON as a dialect of its own format, which has no escapes for letters
         self._config_file.touch(mode=0o600)
-        self._config_file.write_text(json.dumps(config, indent=1), encoding="utf-8")
+        self._config_file.write_text(json.dumps(config, indent=1, ensure_ascii=False), encoding="utf-8")
 
     async def _start(self) -> None:
         log_file = self._settings.folder / "nats.log"
@@ -161,16 +173,19 @@ class EmbeddedBroker:
             code = await process.wait()
             attempt = 0 if loop.time() - started > HEALTHY_AFTER else attempt
             log.error("the embedded broker ended by itself (exit code %s), starting it again", code)
+            said = ""
             while True:
                 await asyncio.sleep(RESTART_AFTER[min(attempt, len(RESTART_AFTER) - 1)])
                 attempt += 1
                 try:
                     await self._start()
-                except BrokerError as error:
-                    log.error("%s; trying again", error)
-                    continue
-                log.info("the embedded broker is back on port %d", self.port)
-                break
+                    break
+                except (BrokerError, OSError) as error:
+                    sentence = str(error)
+                    if sentence != said:  # once for each reason, not for each attempt
+                        log.error("%s; trying until it starts", sentence)
+                    said = sentence
+            log.info("the embedded broker is back on port %d", self.port)
 
     async def _stop(self) -> None:
         if not self._process or self._process.returncode is not None:

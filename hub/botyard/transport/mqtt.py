@@ -18,13 +18,16 @@ from botyard.core.tasks import Tasks
 from botyard.plugin.api import AuthProvider, Inbound, Inbox, PluginContext, Transport, hookimpl
 from botyard.transport.client import Connection, Login, MqttError, connected
 from botyard.transport.embedded import MAX_PAYLOAD, BrokerSettings, EmbeddedBroker
-from botyard.transport.packets import Publish
 from botyard_schemas import Envelope, encode, topics
 
 log = logging.getLogger(__name__)
 
 RECONNECT_MIN, RECONNECT_MAX = 0.2, 10.0
 SEND_WITHIN = 2.0
+# So many messages are taken in before others in this process have their turn.
+SLICE = 200
+# The embedded broker's end is noticed within this, when it was the reason that a connection was lost: seconds.
+NOTICED_WITHIN = 0.5
 
 
 @hookimpl
@@ -44,8 +47,8 @@ def _embedded_settings(config: Config, token: str | None) -> BrokerSettings:
         host=config.broker.host,
         port=config.broker.port,
         folder=config.data / "broker",
-        # twice our own limit, so that a message that is too large reaches the quarantine instead of vanishing
-        max_payload=min(max(1024 * 1024, 2 * config.ingest.max_message_bytes), MAX_PAYLOAD),
+        # well above our own limit, so that a message that is too large reaches the quarantine and cuts nobody off
+        max_payload=min(max(8 * 1024 * 1024, 8 * config.ingest.max_message_bytes), MAX_PAYLOAD),
         token=None if is_loopback(config.broker.host) else token,
     )
 
@@ -101,7 +104,7 @@ class MqttTransport(Transport):
 
     @property
     def connected(self) -> bool:
-        return self._client is not None
+        return self._client is not None and self._client.alive
 
     @property
     def error(self) -> str | None:
@@ -128,7 +131,7 @@ class MqttTransport(Transport):
 
     async def send(self, envelope: Envelope) -> bool:
         client = self._client
-        if client is None:
+        if client is None or not client.alive:
             return False
         topic, payload = topics.down(envelope.robot, envelope.type), encode(envelope)
         if envelope.type in ("ack", "time"):
@@ -148,12 +151,11 @@ class MqttTransport(Transport):
                     attempt = 0
                     while self._removed:
                         client.clear(topics.presence(self._removed.pop()))
-                    for topic in (topics.ALL_UP, topics.ALL_PRESENCE):
-                        await client.subscribe(topic, qos=1)
+                    await client.subscribe((topics.ALL_UP, topics.ALL_PRESENCE), qos=1)
                     self._came_up(client)
                     await self._read(client)
-            except MqttError as error:
-                self._went_down(error)
+            except (MqttError, OSError) as error:
+                await self._went_down(error)
             finally:
                 self._client = None
             # "full jitter": many hubs and robots must not come back in step
@@ -169,14 +171,13 @@ class MqttTransport(Transport):
         while True:
             taken = await client.received()
             at = self._context.clock.now()
-            await self._inbox.receive_all(
-                [
-                    Inbound(one.topic, one.payload, at, self.name, self._peer, one.retained)
-                    for one in taken
-                    if not _cleared(one)
-                ]
-            )
-            client.confirm(taken)
+            for start in range(0, len(taken), SLICE):
+                some = taken[start : start + SLICE]
+                await self._inbox.receive_all(
+                    [Inbound(one.topic, one.payload, at, self.name, self._peer, one.retained) for one in some]
+                )
+                client.confirm(some)
+                await asyncio.sleep(0)
 
     def _forget(self, removed: RobotRemoved) -> None:
         """The presence that the broker retains would bring a removed robot back at the next start."""
@@ -190,15 +191,12 @@ class MqttTransport(Transport):
         log.info("connected to the broker at %s", self._address)
         self._context.bus.publish(TransportChanged(actor=HUB, transport=self.name, connected=True))
 
-    def _went_down(self, error: Exception) -> None:
+    async def _went_down(self, error: Exception) -> None:
         sentence = str(error) or type(error).__name__
         news = self._client is not None or self._error == "not connected yet"
         self._client, self._error = None, sentence
         if news:
-            log.warning("no connection to the broker at %s: %s; trying until it is back", self._address, sentence)
+            # an embedded broker's end is said by the one who watches it
+            if self.broker is None or not await self.broker.has_ended(NOTICED_WITHIN):
+                log.warning("no connection to the broker at %s: %s; trying until it is back", self._address, sentence)
             self._context.bus.publish(TransportChanged(actor=HUB, transport=self.name, connected=False, error=sentence))
-
-
-def _cleared(message: Publish) -> bool:
-    """Whether it only says that the broker was told to forget a presence."""
-    return not message.payload and message.topic.endswith("/presence")

@@ -4,12 +4,17 @@ Source: MQTT Version 3.1.1, OASIS Standard, sections 2 and 3. Nothing here does 
 """
 
 import enum
+from collections.abc import Sequence
 from typing import NamedTuple
 
-# No message of ours comes near it; a length beyond it means that the stream is no MQTT, or no longer in step.
-MAX_PACKET = 64 * 1024 * 1024
+# Of a longer message only so much is kept: it is refused anyway, and its length must not be ours in memory.
+MAX_PACKET = 32 * 1024 * 1024
+# No other packet of a broker comes near it; a length beyond it means that the stream is no MQTT, or not in step.
+MAX_OTHER = 64 * 1024
 # Topics repeat; decoding each once is cheaper. Forgotten all at once when there are too many.
 MAX_TOPICS = 20_000
+# Topics of ours are shorter; longer ones are decoded each time, so that they cannot fill the memory.
+MAX_CACHED_TOPIC = 512
 
 REFUSALS = {
     1: "the broker does not speak MQTT 3.1.1",
@@ -59,35 +64,84 @@ DISCONNECT = bytes((Kind.DISCONNECT << 4, 0))
 
 
 class Parser:
-    """Takes a stream apart, whatever pieces it comes in."""
+    """Takes a stream apart, whatever pieces it comes in.
 
-    def __init__(self) -> None:
-        self._rest = b""
+    Of a message of more than `max_packet` bytes only the first `max_packet` are kept, header and topic included: its
+    payload is cut off there.
+    """
+
+    def __init__(self, max_packet: int = MAX_PACKET) -> None:
+        self._max_packet = max_packet
         self._topics: dict[bytes, str] = {}
+        # The beginning of a packet, in the pieces it came in, which are joined once all `_needed` bytes are there:
+        # joining them at each read would take quadratic time.
+        self._pieces: list[bytes] = []
+        self._held = 0
+        self._needed = 0
+        # Bytes that are still to come of a message that is too long, and not kept.
+        self._dropping = 0
 
     def feed(self, data: bytes) -> tuple[list[Publish], list[Other]]:
         """The packets that are complete now. Raises PacketError."""
-        buffer = self._rest + data if self._rest else data
         publishes: list[Publish] = []
         others: list[Other] = []
+        if self._dropping:
+            data = self._drop(data, publishes)
+            if self._dropping:
+                return publishes, others
+        if not self._pieces:
+            self._take_apart(data, publishes, others)
+        else:
+            self._pieces.append(data)
+            self._held += len(data)
+            if self._held >= self._needed:
+                buffer, self._pieces = b"".join(self._pieces), []
+                self._take_apart(buffer, publishes, others)
+            else:
+                self._shorten()
+        return publishes, others
+
+    def _take_apart(self, buffer: bytes, publishes: list[Publish], others: list[Other]) -> None:
         at, end = 0, len(buffer)
+        needed = 2
         while end - at >= 2:
             length, start = buffer[at + 1], at + 2
             if length & 0x80:
                 length, start = _length(buffer, at + 1, end)
                 if start == 0:
+                    needed = end - at + 1
                     break
-            stop = start + length
+            first, stop = buffer[at], start + length
+            if length > MAX_OTHER and first >> 4 != Kind.PUBLISH:
+                raise PacketError(f"a packet of kind {first >> 4} with {length} bytes")
             if stop > end:
+                needed = stop - at
                 break
-            first = buffer[at]
             if first >> 4 == Kind.PUBLISH:
                 publishes.append(self._publish(buffer, first, start, stop))
             else:
                 others.append(Other(first >> 4, buffer[start:stop]))
             at = stop
-        self._rest = buffer[at:]
-        return publishes, others
+            needed = 2
+        if at < end:
+            self._pieces, self._held, self._needed = [buffer[at:]], end - at, needed
+            self._shorten()
+
+    def _shorten(self) -> None:
+        """Begin to drop what is beyond the limit."""
+        if self._held > self._max_packet and self._needed > self._held:
+            self._dropping = self._needed - self._held
+            self._pieces = [b"".join(self._pieces)[: self._max_packet]]
+
+    def _drop(self, data: bytes, publishes: list[Publish]) -> bytes:
+        """What follows the message that is too long, whose beginning is handed out when all of it has passed."""
+        rest = data[self._dropping :]
+        self._dropping -= min(len(data), self._dropping)
+        if not self._dropping:
+            (head,), self._pieces = self._pieces, []
+            _, start = _length(head, 1, len(head))
+            publishes.append(self._publish(head, head[0], start, len(head)))
+        return rest
 
     def _publish(self, buffer: bytes, first: int, start: int, stop: int) -> Publish:
         name_at = start + 2
@@ -109,6 +163,8 @@ class Parser:
             topic = raw.decode()
         except UnicodeDecodeError as error:
             raise PacketError("a topic is not UTF-8 text") from error
+        if len(raw) > MAX_CACHED_TOPIC:
+            return topic
         if len(self._topics) >= MAX_TOPICS:
             self._topics.clear()
         self._topics[raw] = topic
@@ -122,8 +178,6 @@ def _length(buffer: bytes, at: int, end: int) -> tuple[int, int]:
         digit = buffer[position]
         length |= (digit & 0x7F) << shift
         if not digit & 0x80:
-            if length > MAX_PACKET:
-                raise PacketError(f"a packet of {length} bytes")
             return length, position + 1
         shift += 7
     if end - at >= 4:
@@ -159,9 +213,10 @@ def connect(client_id: str, username: str | None, password: str | None, keepaliv
     return packet(Kind.CONNECT << 4, body)
 
 
-def subscribe(identifier: int, topic: str, qos: int) -> bytes:
-    """SUBSCRIBE to one topic filter."""
-    return packet(Kind.SUBSCRIBE << 4 | 0x02, identifier.to_bytes(2, "big") + text(topic) + bytes((qos,)))
+def subscribe(identifier: int, topics: Sequence[str], qos: int) -> bytes:
+    """SUBSCRIBE to topic filters."""
+    filters = b"".join(text(topic) + bytes((qos,)) for topic in topics)
+    return packet(Kind.SUBSCRIBE << 4 | 0x02, identifier.to_bytes(2, "big") + filters)
 
 
 def publish(topic: str, payload: bytes, identifier: int = 0, *, retain: bool = False) -> bytes:
