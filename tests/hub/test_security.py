@@ -40,6 +40,23 @@ async def test_token_is_made_once_for_its_owner_and_told_at_the_first_start(
         assert token not in caplog.text
 
 
+async def test_this_machine_needs_the_token_too_when_loopback_is_not_trusted(tmp_path: Path) -> None:
+    async with running_hub(tmp_path, web={"trust_loopback": False}) as running:
+        answer = await running.api.get(HUB)
+        assert (answer.status_code, answer.json()["detail"]) == (
+            401,
+            "an access token is needed, also on the hub's machine; `botyard token` shows it there",
+        )
+        bearer = {"Authorization": f"Bearer {token_of(tmp_path)}"}
+        assert await status(running, headers=bearer) == 200
+        envelope = {"v": 1, "robot": "r", "body": {"groups": []}}
+        assert await status(running, "POST", "/api/v1/telemetry", json=envelope) == 401
+        assert (await refused_socket(running))[0] == 401
+        await running.robot("mqtt").telemetry({"x": 1.0})  # robots on the broker are the broker's affair
+        await running.transport.committed()
+        assert len((await running.api.get("/api/v1/robots", headers=bearer)).json()["items"]) == 1
+
+
 async def test_this_machine_needs_no_token(tmp_path: Path) -> None:
     async with running_hub(tmp_path) as running:
         assert await status(running) == 200

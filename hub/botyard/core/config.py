@@ -24,6 +24,7 @@ class WebConfig(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8080
     allowed_hosts: list[str] = []
+    trust_loopback: bool = True
 
 
 class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True):

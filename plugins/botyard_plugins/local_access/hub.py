@@ -1,4 +1,7 @@
-"""The default access rule: loopback comes in freely, others show the token that the hub made at its first start."""
+"""The default access rule: loopback comes in freely, others show the token that the hub made at its first start.
+
+`web.trust_loopback: false` makes visitors on loopback show the token, too.
+"""
 
 import hmac
 import logging
@@ -40,7 +43,7 @@ def botyard_auth(context: PluginContext) -> AuthProvider:
         log.log(level, "access token for other machines (kept in %s): %s", context.config.data / TOKEN_FILE, token)
     elif reachable:
         log.info("other machines reach %s with the access token; `botyard token` shows it", " and ".join(reachable))
-    return LocalAccess(token)
+    return LocalAccess(token, trust_loopback=context.config.web.trust_loopback)
 
 
 @hookimpl
@@ -71,8 +74,9 @@ def obtain_token(folder: Path) -> tuple[str, bool]:
 class LocalAccess(AuthProvider):
     """Lets in this machine and whoever shows the token."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, *, trust_loopback: bool = True) -> None:
         self._token = token
+        self._trust_loopback = trust_loopback
 
     def broker_token(self) -> str | None:
         return self._token
@@ -87,5 +91,9 @@ class LocalAccess(AuthProvider):
             # a broker that is not ours alone has checked the robot's credentials before it passed the message on
             return Allow(robot_actor(connection.robot or ""))
         if connection.peer is not None and is_loopback(connection.peer) and not connection.forwarded:
-            return Allow(Actor("user", "loopback") if user else robot_actor(connection.robot or ""))
+            if not user:
+                return Allow(robot_actor(connection.robot or ""))
+            if self._trust_loopback:
+                return Allow(Actor("user", "loopback"))
+            return Deny("an access token is needed, also on the hub's machine; `botyard token` shows it there")
         return Deny("an access token is needed from another machine; `botyard token` shows it on the hub's machine")
