@@ -169,7 +169,7 @@ BAD = [
     ("?to=9999999999999999999", "to", "is neither"),
     ("?limit=0", "limit", "limit: 0 is not between 1 and 10000"),
     ("?limit=1.5", "limit", "limit: Expected `int`, got `str`"),
-    ("?cursor=nonsense", "cursor", "cursor: "),
+    ("?cursor=nonsense", "cursor", "cursor: 'nonsense' did not come from this listing; leave it out to start anew"),
     ("?cursor=", "cursor", "cursor: "),
     (
         "?robots=a",
@@ -186,6 +186,7 @@ BAD = [
     ("/aggregate?robot=a&channel=speed&bucket=0.01", "bucket", "bucket: 0.01 s makes more than 10000 buckets"),
     ("/aggregate?robot=a&channel=speed&from=2&to=1", "from", "from: 2 is not before to, 1"),
     ("/aggregate?robot=a&channel=speed&to=0&from=0", "from", "from: 0 is not before to, 0"),
+    ("/aggregate?robot=a&channel=speed&to=0&from=-999999999999999999", "from", "from: it is 1e+12 s before to"),
 ]
 
 
@@ -196,6 +197,16 @@ async def test_readings_with_a_bad_parameter_are_refused_and_the_parameter_is_na
             document = await problem(running, "GET", READINGS + path)
             assert (document["status"], document.get("field")) == (400, field), path
             assert detail in document["detail"], path
+            assert not document["detail"].startswith("cursor: cursor"), path
+
+
+async def test_readings_aggregate_over_a_moment_has_the_finest_buckets(tmp_path: Path) -> None:
+    async with running_hub(tmp_path, clock=VirtualClock()) as running:
+        await filled(running)
+        query = {"robot": "a", "channel": "speed", "from": T0, "to": T0 + 100_000}
+        found = await get(running, "readings/aggregate", **query)
+        assert found["bucket"] == 0.001
+        assert [bucket["count"] for bucket in found["items"]] == [1]
 
 
 @pytest.mark.parametrize(
@@ -302,6 +313,41 @@ async def test_telemetry_over_http_that_is_rubbish_is_quarantined(tmp_path: Path
         assert status == 422
         assert result["quarantined"] == 1
         assert len(await quarantine(running)) == 1
+
+
+async def test_telemetry_over_http_of_too_many_messages_is_refused_as_a_whole(tmp_path: Path) -> None:
+    async with running_hub(tmp_path) as running:
+        status, document = await post(running, [body(n) for n in range(1001)])
+        assert (status, document["detail"]) == (413, "1001 messages in one request, at most 1000 are taken")
+        assert (await counters(running)).get("received", 0) == 0
+        assert (await post(running, [body(n) for n in range(1000)]))[1]["committed"] == 1000
+
+
+async def test_telemetry_over_http_lets_others_have_their_turn_between_messages(tmp_path: Path) -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        received = running.hub.ingest.counters if running.hub.ingest else {}
+        while True:
+            turns += 0 < received["received"] < 1000
+            await asyncio.sleep(0)
+
+    async with running_hub(tmp_path) as running:
+        counting = asyncio.create_task(count())
+        assert (await post(running, [7] * 1000))[0] == 422
+        counting.cancel()
+    assert turns >= 20
+
+
+@pytest.mark.parametrize("kind", ["a/b", "x" * 100_000, "Telemetry", "", 7, None, ["telemetry"], {"a": 1}])
+async def test_telemetry_over_http_of_an_impossible_type_is_quarantined_without_a_topic(
+    tmp_path: Path, kind: Any
+) -> None:
+    async with running_hub(tmp_path) as running:
+        assert (await post(running, body(type=kind)))[0] == 422
+        (kept,) = await quarantine(running)
+        assert kept["topic"] in (None, "")
 
 
 async def test_telemetry_over_http_of_a_pending_robot_is_refused_with_the_reason(tmp_path: Path) -> None:

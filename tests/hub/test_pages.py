@@ -70,6 +70,15 @@ async def test_path_that_is_not_there_is_a_problem(tmp_path: Path, static: Path)
             assert answer.json()["detail"]
 
 
+async def test_path_outside_of_the_dashboard_says_nothing_about_files_there(tmp_path: Path, static: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    async with running_hub(tmp_path) as running:
+        there = await running.api.get("/..%2fsecret")
+        not_there = await running.api.get("/..%2fnothing")
+        assert (there.status_code, there.text) == (not_there.status_code, not_there.text)
+        assert "secret" not in there.text
+
+
 async def test_path_that_is_longer_than_a_file_name_may_be_is_a_page(tmp_path: Path, static: Path) -> None:
     async with running_hub(tmp_path) as running:
         assert (await running.api.get("/" + "x" * 400)).text == "<p>the dashboard"

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from botyard.testing import RunningHub, VirtualClock, running_hub, wait_until
 from botyard.web.feed import MAX_EVENTS, MAX_WATCHED
@@ -21,6 +21,33 @@ from tests.hub.support import get, samples
 
 decoder = msgspec.json.Decoder(ServerFrame)
 SETTLED = 0.3
+
+
+async def test_socket_at_a_path_that_is_not_there_is_a_problem(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running_hub(tmp_path) as running:
+        url = (running.hub.web_url or "").replace("http", "ws", 1)
+        with pytest.raises(InvalidStatus) as refused:
+            async with connect(url + "/api/v1/robots"):
+                pass
+        assert refused.value.response.status_code in (400, 404, 405)
+        assert json.loads(refused.value.response.body or b"")["instance"] == "/api/v1/robots"
+    assert caplog.text == ""
+
+
+async def test_socket_mistake_of_the_hub_is_logged_with_its_path_and_ends_the_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("botyard.web.feed.Feed.first_frame", lambda *_: 1 / 0)
+    async with running_hub(tmp_path) as running:
+        url = (running.hub.web_url or "").replace("http", "ws", 1)
+        async with connect(url + "/api/v1/ws") as socket:
+            with pytest.raises(ConnectionClosed):
+                await socket.recv()
+    assert "GET /api/v1/ws failed" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+    assert "Not within a request context" not in caplog.text
 
 
 class Viewer:

@@ -9,13 +9,12 @@ from botyard.web.models import (
     EventPage,
     HubView,
     Problem,
-    QuarantinedView,
     QuarantinePage,
     Severity,
     SiteList,
 )
 from botyard.web.reply import limit_of, read_query, reply, time_of
-from botyard.web.views import event_view, hub_view
+from botyard.web.views import event_view, hub_view, quarantined_view
 
 blueprint = Blueprint("events", __name__, url_prefix="/api/v1")
 
@@ -72,20 +71,7 @@ async def list_quarantine() -> Response:
     page = await the_hub().store.quarantined(
         robot=query.robot, reason=query.reason, limit=limit_of(query.limit), cursor=query.cursor
     )
-    items = [
-        QuarantinedView(
-            id=row.id,
-            received=row.received,
-            robot=row.robot,
-            topic=row.topic,
-            reason=row.reason,
-            detail=row.detail,
-            size=row.size,
-            payload=row.payload,
-        )
-        for row in page.items
-    ]
-    return reply(QuarantinePage(items=items, next=page.next))
+    return reply(QuarantinePage(items=[quarantined_view(row) for row in page.items], next=page.next))
 
 
 @blueprint.get("/sites")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from quart import Blueprint, Response, send_from_directory
 from quart_schema import document_response, hide, tag
+from werkzeug.security import safe_join
 
 from botyard.web.context import the_hub
 from botyard.web.models import Problem
@@ -74,9 +75,11 @@ async def docs_script() -> Response:
     return Response(DOCS_SCRIPT, content_type="text/javascript")
 
 
-def _is_file(path: Path) -> bool:
+def _is_file(path: str) -> bool:
+    """Whether it is a file of the dashboard. What lies outside is not even looked at."""
+    inside = safe_join(str(STATIC), path)
     try:
-        return path.is_file()
+        return inside is not None and Path(inside).is_file()
     except OSError:  # longer than a name may be
         return False
 
@@ -88,7 +91,7 @@ async def dashboard(path: str = "") -> Response:
     """A file of the dashboard; any other path is one of its pages, which it shows itself."""
     if path == "api" or path.startswith("api/"):
         raise ApiError(404, f"there is nothing at /{path}; /api/docs shows what there is")
-    if path and _is_file(STATIC / path):
+    if path and _is_file(path):
         response = await send_from_directory(STATIC, path)
         # Vite puts a hash of the content into these names
         forever = path.startswith("assets/")

@@ -5,7 +5,8 @@ from http import HTTPStatus
 from typing import NoReturn
 
 import msgspec
-from quart import Quart, Response, request
+from quart import Quart, Response, has_websocket_context, request, websocket
+from quart.wrappers.base import BaseRequestWebsocket
 from werkzeug.exceptions import HTTPException
 
 from botyard.store.base import InvalidCursorError, StoreError
@@ -40,25 +41,32 @@ def problem(status: int, detail: str | None, field: str | None = None, *, instan
     return Response(msgspec.json.encode(document), status, content_type="application/problem+json")
 
 
+def _incoming() -> BaseRequestWebsocket:
+    """The request or the WebSocket that is being served."""
+    return websocket if has_websocket_context() else request
+
+
 def register(app: Quart) -> None:
     """Turn everything that request handlers raise into problem documents."""
 
     @app.errorhandler(ApiError)
     async def _api_error(error: ApiError) -> Response:
-        return problem(error.status, error.detail, error.field, instance=request.path)
+        return problem(error.status, error.detail, error.field, instance=_incoming().path)
 
     @app.errorhandler(InvalidCursorError)
     async def _cursor(error: InvalidCursorError) -> Response:
-        return problem(HTTPStatus.BAD_REQUEST, f"cursor: {error}", "cursor", instance=request.path)
+        return problem(HTTPStatus.BAD_REQUEST, str(error), "cursor", instance=_incoming().path)
 
     @app.errorhandler(StoreError)
     async def _store(error: StoreError) -> Response:
-        log.error("%s %s: the store failed: %s", request.method, request.path, error)
-        return problem(HTTPStatus.SERVICE_UNAVAILABLE, f"the store cannot answer now: {error}", instance=request.path)
+        log.error("%s %s: the store failed: %s", _incoming().method, _incoming().path, error)
+        return problem(
+            HTTPStatus.SERVICE_UNAVAILABLE, f"the store cannot answer now: {error}", instance=_incoming().path
+        )
 
     @app.errorhandler(HTTPException)
     async def _http(error: HTTPException) -> Response:
-        response = problem(error.code or 500, error.description, instance=request.path)
+        response = problem(error.code or 500, error.description, instance=_incoming().path)
         for name, value in error.get_headers():
             if name not in ("Content-Type", "Content-Length"):
                 response.headers[name] = value
@@ -66,7 +74,7 @@ def register(app: Quart) -> None:
 
     @app.errorhandler(Exception)
     async def _unexpected(error: Exception) -> Response:
-        log.error("%s %s failed", request.method, request.path, exc_info=error)
+        log.error("%s %s failed", _incoming().method, _incoming().path, exc_info=error)
         return problem(
-            HTTPStatus.INTERNAL_SERVER_ERROR, "the hub made a mistake; its log says more", instance=request.path
+            HTTPStatus.INTERNAL_SERVER_ERROR, "the hub made a mistake; its log says more", instance=_incoming().path
         )

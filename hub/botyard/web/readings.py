@@ -1,6 +1,7 @@
 """What robots measured: history, latest values, aggregates, and telemetry over plain HTTP."""
 
 import asyncio
+import re
 from typing import Any
 
 import msgspec
@@ -30,8 +31,13 @@ blueprint = Blueprint("readings", __name__, url_prefix="/api/v1")
 TAGS = ["Readings"]
 HOUR = 3_600_000_000
 MAX_BUCKETS = 10_000
+MIN_BUCKET, MAX_BUCKET = 0.001, 366 * 86400.0
 DEFAULT_BUCKETS = 300
 COMMITTED_WITHIN = 30.0
+# Messages of one request, and how many of them are dealt with before others have their turn.
+MAX_MESSAGES = 1000
+SLICE = 25
+MESSAGE_TYPE = re.compile(r"[a-z_]{1,32}")
 
 
 class ReadingQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,12 +138,7 @@ async def aggregate_readings() -> Response:
     start = end - HOUR if begin is None else begin
     if start >= end:
         bad("from", f"{start} is not before to, {end}")
-    wanted = (end - start) / 1e6 / DEFAULT_BUCKETS if query.bucket is None else query.bucket
-    if not 0.001 <= wanted <= 366 * 86400:
-        bad("bucket", f"{wanted:g} s is not between 0.001 s and a year")
-    bucket = round(wanted * 1e6)
-    if (end - start) / bucket > MAX_BUCKETS:
-        bad("bucket", f"{wanted:g} s makes more than {MAX_BUCKETS} buckets between from and to")
+    bucket = _bucket(query.bucket, end - start)
     rows = await hub.store.aggregate(query.robot, query.channel, start=start, end=end, bucket=bucket)
     return reply(
         Aggregate(
@@ -148,6 +149,20 @@ async def aggregate_readings() -> Response:
             items=[Bucket(ts=row.ts, count=row.count, min=row.min, max=row.max, mean=row.mean) for row in rows],
         )
     )
+
+
+def _bucket(wanted: float | None, span: int) -> int:
+    """The width of a bucket in microseconds, for a span in microseconds. Raises ApiError."""
+    if wanted is None:
+        usual = min(max(MIN_BUCKET, span / 1e6 / DEFAULT_BUCKETS), MAX_BUCKET)
+        if span / 1e6 / usual > MAX_BUCKETS:
+            bad("from", f"it is {span / 1e6:g} s before to, which is too long for buckets of at most a year")
+        return round(usual * 1e6)
+    if not MIN_BUCKET <= wanted <= MAX_BUCKET:
+        bad("bucket", f"{wanted:g} s is not between 0.001 s and a year")
+    if span / 1e6 / wanted > MAX_BUCKETS:
+        bad("bucket", f"{wanted:g} s makes more than {MAX_BUCKETS} buckets between from and to")
+    return round(wanted * 1e6)
 
 
 class TelemetryBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,19 +182,24 @@ class TelemetryBody(msgspec.Struct, frozen=True, kw_only=True):
 @tag(TAGS)
 @document_request(TelemetryBody)
 @document_response(TelemetryResult)
+@document_response(Problem, 413)
 @document_response(TelemetryResult, 422)
 @document_response(Problem, 503)
 async def post_telemetry() -> Response:
-    """Take messages in over plain HTTP, for robots that speak neither MQTT nor WebSocket. Answers when they are
-    committed; 422 when one of them was refused, with the reasons."""
+    """Take messages in over plain HTTP, for robots that speak neither MQTT nor WebSocket; at most 1,000 at once.
+    Answers when they are committed; 422 when one of them was refused, with the reasons."""
     ingest = the_hub().ingest
     if ingest is None:
         raise ApiError(503, "this process does not take messages in (roles)")
     token = token_of_request()
-    messages = _inbound(await request.get_data())
+    messages = _messages_in(await request.get_data(as_text=False))
+    receipts: list[Receipt] = []
     try:
         async with asyncio.timeout(COMMITTED_WITHIN):
-            receipts = [await ingest.receive(message, token) for message in messages]
+            for start in range(0, len(messages), SLICE):
+                some = messages[start : start + SLICE]
+                receipts += [await ingest.receive(_inbound(message), token) for message in some]
+                await asyncio.sleep(0)
             for done in {receipt.done for receipt in receipts if receipt.done}:
                 await asyncio.shield(done)
     except TimeoutError:
@@ -187,25 +207,38 @@ async def post_telemetry() -> Response:
     return _result(receipts)
 
 
-def _inbound(payload: bytes | str) -> list[Inbound]:
-    hub = the_hub()
-    now = hub.clock.now()
+def _messages_in(payload: bytes) -> list[bytes]:
+    """Each message as JSON. What is no JSON at all is one message, of which ingest says what is wrong with it.
+
+    Raises ApiError when there are too many.
+    """
     try:
-        decoded = msgspec.json.decode(payload)
+        messages = msgspec.json.decode(payload, type=list[msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raw_bytes = payload.encode() if isinstance(payload, str) else payload
-        return [Inbound("", raw_bytes, now, "http", request.remote_addr)]  # ingest says what is wrong with it
-    inbound = []
-    for raw in decoded if isinstance(decoded, list) else [decoded]:
-        topic = ""
-        if isinstance(raw, dict) and isinstance(robot := raw.get("robot"), str) and topics.ROBOT_ID.fullmatch(robot):
-            raw.setdefault("type", "telemetry")
-            raw.setdefault("ts", now)
-            if "epoch" not in raw and "seq" not in raw:
-                raw["epoch"], raw["seq"] = the_numbering().next(robot)
-            topic = topics.up(robot, str(raw["type"]))
-        inbound.append(Inbound(topic, msgspec.json.encode(raw), now, "http", request.remote_addr))
-    return inbound
+        return [payload]
+    if len(messages) > MAX_MESSAGES:
+        raise ApiError(413, f"{len(messages)} messages in one request, at most {MAX_MESSAGES} are taken")
+    return [bytes(message) for message in messages]
+
+
+def _inbound(payload: bytes) -> Inbound:
+    """The message as if it had come over the broker: numbered, stamped, and with a topic."""
+    now = the_hub().clock.now()
+    topic = ""
+    try:
+        raw = msgspec.json.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raw = None
+    if isinstance(raw, dict) and isinstance(robot := raw.get("robot"), str) and topics.ROBOT_ID.fullmatch(robot):
+        raw.setdefault("type", "telemetry")
+        raw.setdefault("ts", now)
+        if "epoch" not in raw and "seq" not in raw:
+            raw["epoch"], raw["seq"] = the_numbering().next(robot)
+        kind = raw["type"]
+        if isinstance(kind, str) and MESSAGE_TYPE.fullmatch(kind):
+            topic = topics.up(robot, kind)
+        payload = msgspec.json.encode(raw)
+    return Inbound(topic, payload, now, "http", request.remote_addr)
 
 
 def _result(receipts: list[Receipt]) -> Response:

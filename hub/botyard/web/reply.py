@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+import typing
 from typing import Any, TypeVar
 
 import msgspec
@@ -59,7 +60,7 @@ def _convert(raw: Any, model: type[T], *, strict: bool) -> T:
 
 
 def _is_list(annotation: Any) -> bool:
-    return "list" in str(annotation)
+    return typing.get_origin(annotation) is list
 
 
 def time_of(text: str | None, field: str) -> int | None:

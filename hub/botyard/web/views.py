@@ -2,9 +2,20 @@
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from botyard.fleet.record import RobotRecord
-from botyard.store.base import StoredEvent
-from botyard.web.models import BrokerView, EventView, HubView, PresenceView, Robot, RobotSpec, RobotStatus
+from botyard.store.base import StoredEvent, StoredQuarantine
+from botyard.web.models import (
+    BrokerView,
+    EventView,
+    HubView,
+    PresenceView,
+    QuarantinedView,
+    Robot,
+    RobotSpec,
+    RobotStatus,
+)
 from botyard_schemas import __version__
 
 if TYPE_CHECKING:
@@ -31,17 +42,12 @@ def robot_view(record: RobotRecord) -> Robot:
 
 def event_view(event: StoredEvent) -> EventView:
     """One event."""
-    return EventView(
-        id=event.id,
-        ts=event.ts,
-        robot=event.robot,
-        actor=event.actor,
-        name=event.name,
-        severity=event.severity,
-        message=event.message,
-        data=event.data,
-        cause=event.cause,
-    )
+    return msgspec.convert(event, EventView, from_attributes=True)
+
+
+def quarantined_view(message: StoredQuarantine) -> QuarantinedView:
+    """One refused message."""
+    return msgspec.convert(message, QuarantinedView, from_attributes=True)
 
 
 def hub_view(hub: "Hub") -> HubView:
