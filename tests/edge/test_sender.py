@@ -129,7 +129,12 @@ async def test_notice_goes_out_before_what_follows_its_gap_however_long_the_back
 
 
 async def test_notice_that_is_lost_is_repeated() -> None:
-    async with Hub(backlog=300, limits=Limits(messages=100), window=16) as hub:
+    async with Hub(backlog=50, limits=Limits(messages=100), window=16) as hub:
+        for _ in range(60):  # the notice tells of what was before these, and is far behind them
+            await hub.outbox.put(STATE)
+        for value in range(30):
+            await hub.outbox.put(Telemetry([Group([0], [Channel("a", [value])])]))
+        assert hub.outbox.dropped > 0
         lost = hub.publish
 
         async def lossy(topic: str, payload: bytes, **more: Any) -> None:

@@ -200,7 +200,7 @@ class StoreAndForward(RuleBasedStateMachine):
 
     async def _start(self) -> None:
         rng = random.Random(self.dice.random())
-        limits = Limits(messages=60, thin=5.0)
+        limits = Limits(messages=20, thin=5.0)
         self.outbox = SqliteOutbox("r1", self.path, clock=self.clock, rng=rng, limits=limits, elsewhere=Inline())
         pace = LinkSettings(
             reconnect=Backoff(0.5, 4.0), window=8, resend_after=2.0, backlog=Pace(20.0, 8), time_period=600.0
