@@ -1,12 +1,21 @@
 """What waits for one client of the live feed: bounded, coalesced, and counted where something is left out."""
 
-from botyard.store.base import Column
-from botyard.web.feed import MAX_EVENTS, MAX_FAULTS, MAX_SAMPLES, Client
-from botyard.web.models import EventView
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from botyard.core.actor import HUB
+from botyard.core.events import EventCommitted
+from botyard.store.base import Column, StoredEvent
+from botyard.testing import RunningHub, running_hub
+from botyard.web.client import MAX_EVENT_BYTES, MAX_EVENTS, MAX_FAULTS, MAX_SAMPLE_BYTES, MAX_SAMPLES, Client
+from botyard.web.feed import REMEMBERED_BYTES, Feed
 
 
-def event(n: int) -> EventView:
-    return EventView(id=n, ts=n, robot=None, actor="hub", name="n", severity="info")
+def event(n: int, size: int = 0) -> bytes:
+    return json.dumps({"id": n, "message": "x" * size}).encode()
 
 
 def column(robot: str, count: int, channel: str = "x") -> Column:
@@ -17,7 +26,7 @@ def test_client_keeps_the_newest_events_and_counts_the_others() -> None:
     client = Client()
     for n in range(MAX_EVENTS + 50):
         client.add_event(event(n))
-    assert [kept.id for kept in client.events] == list(range(50, MAX_EVENTS + 50))
+    assert [json.loads(kept)["id"] for kept in client.events] == list(range(50, MAX_EVENTS + 50))
     assert client.skipped == 50
     assert client.dirty.is_set()
 
@@ -68,3 +77,59 @@ def test_client_that_only_sends_rubbish_costs_little() -> None:
         client.complain(f"fault {n}")
         client.ping()
     assert len(client.faults) == MAX_FAULTS
+
+
+def test_client_keeps_large_events_up_to_a_size_and_counts_the_others() -> None:
+    client = Client()
+    for n in range(100):
+        client.add_event(event(n, 200_000))
+    assert sum(map(len, client.events)) == client.event_bytes <= MAX_EVENT_BYTES
+    assert [json.loads(kept)["id"] for kept in client.events] == list(range(90, 100))
+    assert client.skipped == 90
+    client.add_event(event(100, MAX_EVENT_BYTES))
+    assert (list(client.events), client.event_bytes, client.skipped) == ([], 0, 101)
+
+
+@pytest.mark.parametrize(("kind", "value"), [("text", "x" * 100_000), ("object", {"a": "x" * 100_000})])
+def test_client_skips_samples_that_are_too_large_and_counts_them(kind: Any, value: Any) -> None:
+    client = Client()
+    client.watch(["r", "q"])
+    for n in range(50):
+        client.add_samples("r", [Column("r", "x", kind, None, [n], [value])])
+    kept = client.samples["r"]["x"]
+    assert len(kept.ts) == MAX_SAMPLE_BYTES // 100_040
+    assert client.skipped_samples == {"r": 50 - len(kept.ts)}
+    client.watch(["q"])
+    client.add_samples("q", [Column("q", "x", kind, None, [1], [value])])
+    assert client.skipped_samples == {}
+
+
+def happen(running: RunningHub, n: int, size: int) -> None:
+    stored = StoredEvent(
+        id=1000 + n, ts=n, robot=None, actor="hub", name="n", severity="info", message=None, data={"x": "x" * size}
+    )
+    running.hub.bus.publish(EventCommitted(actor=HUB, event=stored))
+
+
+async def test_feed_remembers_large_events_up_to_a_size_and_sends_a_snapshot_to_who_missed_more(
+    tmp_path: Path,
+) -> None:
+    async with running_hub(tmp_path) as running, Feed(running.hub) as feed:
+        begin = feed.position
+        happen(running, 0, 10)
+        early = feed.position
+        for n in range(1, 200):
+            happen(running, n, 200_000)
+        kept = sum(len(kept.json) for kept in feed._events)
+        assert REMEMBERED_BYTES - 250_000 < kept == feed._event_bytes <= REMEMBERED_BYTES
+        for since in (begin, early, None):
+            frame = feed.first_frame(since)
+            assert json.loads(frame)["type"] == "snapshot"
+            assert len(frame) < MAX_EVENT_BYTES + 10_000
+        late = feed.position
+        for n in range(200, 220):
+            happen(running, n, 200_000)
+        frame = json.loads(feed.first_frame(late))
+        assert frame["type"] == "changes"
+        assert [one["id"] for one in frame["events"]] == list(range(1210, 1220))
+        assert frame["skipped"] == 10

@@ -15,8 +15,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from botyard.testing import RunningHub, VirtualClock, running_hub, wait_until
-from botyard.web.feed import MAX_EVENTS, MAX_WATCHED
-from botyard.web.models import ServerFrame
+from botyard.web.client import MAX_EVENTS, MAX_WATCHED
+from botyard.web.frames import ServerFrame
 from tests.hub.support import get, samples
 
 decoder = msgspec.json.Decoder(ServerFrame)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from botyard.web import models
+from botyard.web import frames, models
 from botyard_schemas.messages import BODIES
 from tools.gen import settings, typescript
 from tools.gen.__main__ import PARTS, ROOT
@@ -61,7 +61,7 @@ def test_wire_types_document_defines_every_message_and_refers_to_nothing_else() 
 
 
 def test_model_types_document_says_which_fields_may_be_missing() -> None:
-    definitions = typescript.models_document(models)["$defs"]
+    definitions = typescript.models_document(models, frames)["$defs"]
     assert set(definitions["Robot"]["required"]) == {"id", "created", "spec", "status"}
     assert "next" in definitions["RobotPage"]["required"], "the hub says every field of what it answers"
     assert definitions["RobotCreate"]["required"] == ["id"], "requests may leave out what has a default"

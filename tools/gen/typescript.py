@@ -25,9 +25,9 @@ def wire(root: Path) -> str:
 
 def models(root: Path) -> str:
     """Types of what the API says and takes, from its classes."""
-    from botyard.web import models as module
+    from botyard.web import frames, models
 
-    return compiled(root, models_document(module), "models.gen.ts")
+    return compiled(root, models_document(models, frames), "models.gen.ts")
 
 
 def compiled(root: Path, document: Schema, name: str) -> str:
@@ -57,15 +57,16 @@ def wire_document() -> Schema:
     return {"$defs": {name: _shared(part, definitions, top=True) for name, part in definitions.items()}}
 
 
-def models_document(module: types.ModuleType) -> Schema:
-    """One document with a definition per class of the module, and per named union or list of words."""
-    classes = [value for value in vars(module).values() if inspect.isclass(value) and issubclass(value, msgspec.Struct)]
+def models_document(*modules: types.ModuleType) -> Schema:
+    """One document with a definition per class of the modules, and per named union or list of words."""
+    names = {name: value for module in modules for name, value in vars(module).items()}
+    classes = [value for value in names.values() if inspect.isclass(value) and issubclass(value, msgspec.Struct)]
     _, definitions = msgspec.json.schema_components(classes, ref_template="#/$defs/{name}")
     for name, part in definitions.items():
         cls = next((cls for cls in classes if cls.__name__ == name), None)
         if cls is not None and _always_whole(cls):
             part["required"] = list(part.get("properties", {}))
-    return {"$defs": {**definitions, **dict(_aliases(module))}}
+    return {"$defs": {**definitions, **dict(_aliases(names))}}
 
 
 def _always_whole(cls: type[msgspec.Struct]) -> bool:
@@ -74,8 +75,8 @@ def _always_whole(cls: type[msgspec.Struct]) -> bool:
     return not config.omit_defaults and not config.forbid_unknown_fields
 
 
-def _aliases(module: types.ModuleType) -> Iterator[tuple[str, Schema]]:
-    for name, value in vars(module).items():
+def _aliases(names: dict[str, Any]) -> Iterator[tuple[str, Schema]]:
+    for name, value in names.items():
         if typing.get_origin(value) is typing.Literal:
             yield name, {"enum": list(typing.get_args(value))}
         elif isinstance(value, types.UnionType):

@@ -14,7 +14,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from botyard.cli.console import complain, out
-from botyard.web.models import Changes, Robot, RobotPage, ServerFrame, Snapshot
+from botyard.web.frames import Changes, ServerFrame, Snapshot
+from botyard.web.models import Robot, RobotPage
 
 app = typer.Typer(help="The robots of a running hub.", no_args_is_help=True)
 

@@ -192,7 +192,7 @@ async def post_telemetry() -> Response:
     if ingest is None:
         raise ApiError(503, "this process does not take messages in (roles)")
     token = token_of_request()
-    messages = _messages_in(await request.get_data(as_text=False))
+    messages = _messages_in(await request.get_data())
     receipts: list[Receipt] = []
     try:
         async with asyncio.timeout(COMMITTED_WITHIN):
@@ -207,11 +207,12 @@ async def post_telemetry() -> Response:
     return _result(receipts)
 
 
-def _messages_in(payload: bytes) -> list[bytes]:
+def _messages_in(content: bytes | str) -> list[bytes]:
     """Each message as JSON. What is no JSON at all is one message, of which ingest says what is wrong with it.
 
     Raises ApiError when there are too many.
     """
+    payload = content.encode() if isinstance(content, str) else content  # Quart says that it may be either
     try:
         messages = msgspec.json.decode(payload, type=list[msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -5,9 +5,10 @@ import asyncio
 import msgspec
 from quart import Blueprint, websocket
 
+from botyard.web.client import MAX_WATCHED, Client
 from botyard.web.context import the_feed
-from botyard.web.feed import MAX_WATCHED, Client, Feed
-from botyard.web.models import ClientFrame, Ping, Watch
+from botyard.web.feed import Feed
+from botyard.web.frames import ClientFrame, Ping, Watch
 
 blueprint = Blueprint("socket", __name__)
 
