@@ -182,6 +182,67 @@ def test_robots_watch_shows_robots_live_until_it_is_interrupted(url: str, tmp_pa
     assert "Traceback" not in log.read_text()
 
 
+ODD = ["AGV [/7]", "[red]x[/red]", "[bold", "tab\tand\x1b[31mred\x1b[0m", "Müller"]
+
+
+async def fill_odd(running: RunningHub) -> None:
+    for n, name in enumerate(ODD):
+        await running.robot(f"r{n}").state(about={"name": name, "type": f"[/{n}]"})
+    await running.transport.committed()
+    for n, name in enumerate(ODD):
+        changed = await running.api.patch(f"/api/v1/robots/r{n}", json={"name": name, "group": "[/g]"})
+        assert changed.status_code == 200
+
+
+def test_robots_with_names_that_look_like_markup_or_steer_terminals_are_shown_as_text(tmp_path: Path) -> None:
+    with hub_in_a_thread(tmp_path, fill_odd) as url:
+        done = botyard("robots", "list", "--url", url)
+        log = tmp_path / "watch.log"
+        with log.open("wb") as stream:
+            command = [sys.executable, "-m", "botyard.cli.entry", "robots", "watch", "--url", url]
+            environment = {**os.environ, "COLUMNS": "200", "FORCE_COLOR": "1"}
+            watching = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT, env=environment)
+        try:
+            wait_until(lambda: "AGV [/7]" in log.read_text(), "the robot is shown")
+        finally:
+            watching.kill()
+            watching.wait()
+    assert done.returncode == 0, done.stderr
+    for name in ("AGV [/7]", "[red]x[/red]", "[bold", "tab\ufffdand\ufffd[31mred\ufffd[0m", "Müller", "[/g]"):
+        assert name in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_token_is_the_one_of_the_configuration_that_the_environment_names(tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "hub.yaml").write_text("data_dir: kept\n")
+    (tmp_path / "site" / "kept").mkdir()
+    (tmp_path / "site" / "kept" / "token").write_text("the-token\n")
+    (tmp_path / "elsewhere").mkdir()
+    done = botyard("token", cwd=tmp_path / "elsewhere", BOTYARD_CONFIG=str(tmp_path / "site" / "hub.yaml"))
+    assert (done.returncode, done.stdout) == (0, "the-token\n")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_token_where_no_hub_was_started_says_so_and_makes_none(tmp_path: Path, empty: bool) -> None:
+    if empty:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "token").touch()
+    done = botyard("token", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("✗ there is no access token in data yet: the hub makes it at its first start")
+    assert [file.read_text() for file in tmp_path.rglob("token")] == ([""] if empty else [])
+
+
+def test_token_with_a_bad_configuration_says_so_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("web: {port: x}\n")
+    done = botyard("token", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == '✗ config.yaml:1: web.port: "x" is not of type "integer"\n'
+
+
 def test_hub_is_ready_soon_after_its_start(hub: HubProcess, record_property: Any) -> None:
     started = psutil.Process(hub.process.pid).create_time()
     wait_until(hub._ready, "the hub is ready")

@@ -40,6 +40,14 @@ async def test_token_is_made_once_for_its_owner_and_told_at_the_first_start(
         assert token not in caplog.text
 
 
+async def test_token_file_that_is_there_and_empty_is_filled_for_its_owner_alone(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "token").touch(mode=0o644)
+    async with running_hub(tmp_path):
+        assert len(token_of(tmp_path)) >= 32
+        assert (tmp_path / "data" / "token").stat().st_mode & 0o777 == 0o600
+
+
 async def test_this_machine_needs_the_token_too_when_loopback_is_not_trusted(tmp_path: Path) -> None:
     async with running_hub(tmp_path, web={"trust_loopback": False}) as running:
         answer = await running.api.get(HUB)

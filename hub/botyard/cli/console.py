@@ -14,7 +14,12 @@ def complain(sentences: str) -> None:
     """Say what is wrong, a line each, on standard error."""
     for line in sentences.splitlines():
         err.print("[bold red]✗[/] ", end="")
-        err.print(line, markup=False, highlight=False, soft_wrap=True)
+        err.print(harmless(line), markup=False, highlight=False, soft_wrap=True)
+
+
+def harmless(text: str) -> str:
+    """Text from outside, without the characters that would steer the terminal."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def set_up_logging(level: str) -> None:

@@ -2,26 +2,17 @@
 
 import asyncio
 import logging
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from botyard.cli import robots
 from botyard.cli.console import complain, out, set_up_logging
-from botyard.core.config import Config, read_config
+from botyard.cli.options import ConfigOption, load_or_exit
 from botyard.plugin.manager import PluginError, build_plugin_manager, call_hook
 from botyard_schemas import __version__
 from botyard_schemas.settings import SettingsError
 
 log = logging.getLogger(__name__)
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config", "-c", envvar="BOTYARD_CONFIG", help="Configuration file; else ./config.yaml if there is one."
-    ),
-]
 
 
 def build_app() -> typer.Typer:
@@ -76,12 +67,3 @@ def hub(config: ConfigOption = None) -> None:
     from botyard.core.hub import Hub
 
     raise typer.Exit(asyncio.run(run_until_stopped(lambda: Hub(settings))))
-
-
-def load_or_exit(path: Path | None) -> Config:
-    """The configuration; ends the command with the mistakes in it."""
-    try:
-        return read_config(path)
-    except SettingsError as error:
-        complain(str(error))
-        raise typer.Exit(2) from error

@@ -10,10 +10,11 @@ import msgspec
 import typer
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from botyard.cli.console import complain, out
+from botyard.cli.console import complain, harmless, out
 from botyard.web.frames import Changes, ServerFrame, Snapshot
 from botyard.web.models import Robot, RobotPage
 
@@ -101,14 +102,14 @@ def _table(robots: list[Robot]) -> Table:
         state = robot.status.state
         presence = robot.status.presence.status
         pending = robot.status.registration == "pending"
+        details = (robot.spec.type, robot.spec.group or "", state.mode if state else "") if wide else ()
+        # as Text, since what stands in brackets in a plain cell is taken for markup
         table.add_row(
-            robot.id,
-            robot.spec.name,
-            *((robot.spec.type, robot.spec.group or "", state.mode if state else "") if wide else ()),
-            f"[{COLOURS[presence]}]{presence}[/]",
-            "[yellow]pending[/]" if pending else robot.status.logical,
+            *(Text(harmless(text)) for text in (robot.id, robot.spec.name, *details)),
+            Text(presence, COLOURS[presence]),
+            Text("pending", "yellow") if pending else robot.status.logical,
             f"{state.battery.level:.0%}" if state and state.battery else "",
-            _position(robot),
+            Text(harmless(_position(robot))),
             _ago(robot.status.last_seen),
         )
     return table

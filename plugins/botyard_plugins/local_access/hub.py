@@ -21,9 +21,9 @@ from botyard.plugin import (
     PluginContext,
     hookimpl,
     is_loopback,
-    read_config,
     robot_actor,
 )
+from botyard.plugin.cli import ConfigOption, complain, load_or_exit
 
 log = logging.getLogger(__name__)
 
@@ -49,23 +49,40 @@ def botyard_auth(context: PluginContext) -> AuthProvider:
 @hookimpl
 def botyard_commands(app: typer.Typer) -> None:
     @app.command()
-    def token(
-        config: Path | None = typer.Option(None, "--config", "-c", help="The hub's config.yaml."),  # noqa: B008
-    ) -> None:
+    def token(config: ConfigOption = None) -> None:
         """Show the access token that other machines need."""
-        typer.echo(obtain_token(read_config(config).data)[0])
+        file = load_or_exit(config).data / TOKEN_FILE
+        try:
+            kept = read_token(file)
+        except (OSError, ValueError) as error:
+            complain(f"{file} cannot be read: {error}")
+            raise typer.Exit(1) from error
+        if kept is None:
+            complain(
+                f"there is no access token in {file.parent} yet: the hub makes it at its first start with this "
+                "configuration (start it with `botyard hub`, or name its configuration with --config)"
+            )
+            raise typer.Exit(1)
+        typer.echo(kept)
+
+
+def read_token(file: Path) -> str | None:
+    """The token that a hub has made; None when none has. Raises OSError, and ValueError for what is no text."""
+    try:
+        return file.read_text(encoding="ascii").strip() or None
+    except FileNotFoundError:
+        return None
 
 
 def obtain_token(folder: Path) -> tuple[str, bool]:
     """The token in the data folder, and whether it was made just now."""
     file = folder / TOKEN_FILE
-    try:
-        if kept := file.read_text(encoding="ascii").strip():
-            return kept, False
-    except FileNotFoundError:
-        folder.mkdir(parents=True, exist_ok=True)
+    if kept := read_token(file):
+        return kept, False
+    folder.mkdir(parents=True, exist_ok=True)
     made = secrets.token_urlsafe(24)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.fchmod(descriptor, 0o600)  # it may have been there, empty, with another mode
     with open(descriptor, "w", encoding="ascii") as stream:  # noqa: PTH123 - a descriptor with its mode set
         stream.write(made + "\n")
     return made, True
