@@ -208,7 +208,7 @@ class SqliteOutbox(OutboxCore):
         at_hand = list(itertools.islice((e for e in self._entries.values() if e.seq > after), limit))
         first = next(iter(self._entries), self._next)
         older: list[Entry] = []
-        more = self._has_file and self._held.any_between(after, first)
+        more = limit > 0 and self._has_file and self._held.any_between(after, first)
         while more and not older:
             try:
                 stored, damaged = await self._elsewhere.run(partial(self._file.read, after, limit))
