@@ -20,7 +20,6 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
@@ -207,22 +206,17 @@ class SqliteOutbox(OutboxCore):
         # Taken before the disk is asked: what is in memory may leave it meanwhile.
         at_hand = list(itertools.islice((e for e in self._entries.values() if e.seq > after), limit))
         first = next(iter(self._entries), self._next)
-        older: list[Entry] = []
-        more = limit > 0 and self._has_file and self._held.any_between(after, first)
-        while more and not older:
+        stored: list[Entry] = []
+        damaged: list[int] = []
+        if self._has_file and self._held.any_between(after, first):
             try:
-                stored, damaged = await self._elsewhere.run(partial(self._file.read, after, limit))
+                stored, damaged = await self._elsewhere.run(lambda: self._file.read(after, limit))
             except sqlite3.Error as error:
                 await self._fail(error)
                 return []
             self._give_up(self._still_held(damaged), "unreadable")
-            # What was given up stays in the file until the next write, and must not come back from there.
-            older = [entry for entry in stored if entry.seq < first and entry.seq in self._held]
-            more = len(stored) + len(damaged) >= limit
-            after = max([after, *(entry.seq for entry in stored), *damaged])
-        # Nothing is passed over: what is at hand comes after everything that the file has.
-        candidates = older if more else [*older, *at_hand]
-        found = [entry for entry in candidates[:limit] if self._sendable(entry)]
+        older = [entry for entry in stored if self.acknowledged < entry.seq < first]
+        found = [entry for entry in [*older, *at_hand][:limit] if self._sendable(entry)]
         for entry in found:
             if entry.seq in self._notices:
                 self._notices[entry.seq].open = False

@@ -52,9 +52,6 @@ class Held:
     def __iter__(self) -> Iterator[Span]:
         return iter(self._spans)
 
-    def __contains__(self, seq: int) -> bool:
-        return self.any_between(seq - 1, seq + 1)
-
     def append(self, seq: int) -> None:
         """Add a number that is larger than all others."""
         if self._spans and self._spans[-1][1] == seq - 1:
