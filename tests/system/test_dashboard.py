@@ -97,7 +97,9 @@ def test_fleet_page_shows_five_robots_that_move_and_one_that_is_killed_turns_off
     picture(page, "fleet")
 
     edges[2].kill()
-    expect(page.get_by_test_id("presence-picker-3")).to_have_attribute("data-presence", "offline", timeout=TEN_SECONDS)
+    killed = page.get_by_test_id("presence-picker-3")
+    expect(killed).to_have_attribute("data-presence", "offline", timeout=TEN_SECONDS)
+    expect(killed).to_contain_text("connection lost")
     picture(page, "fleet-one-offline")
 
 
@@ -126,6 +128,44 @@ def test_robot_page_chart_grows_and_the_open_page_survives_a_hub_restart(
     )
 
 
+def kept_by(folder: Path, outbox: str) -> int:
+    """Bytes of a robot's outbox. Its file is locked by the robot, so that nobody can count what is in it."""
+    return sum(file.stat().st_size for file in folder.glob(f"{outbox}*"))
+
+
+def test_robot_page_of_a_robot_that_was_cut_off_counts_down_what_it_is_behind_and_tells_why_it_left(
+    start_hub: Callable[..., HubProcess],
+    start_edge: Callable[..., Running],
+    open_page: Callable[..., Page],
+    tmp_path: Path,
+) -> None:
+    hub = start_hub()
+    hub.stop()
+    link = {"url": hub.broker_url, "reconnect_max": 0.5, "backlog_rate": 40, "backlog_burst": 1}
+    drivers = {"sim": {"options": {"seed": 3}}}
+    telemetry, outbox = {"max_samples": 1}, {"path": "cut-off.db", "group_interval": 0.2}
+    robot = {"robot": "cut-off", "link": link, "drivers": drivers, "telemetry": telemetry, "outbox": outbox}
+    edge = start_edge(robot)
+    wait_until(lambda: kept_by(tmp_path, "cut-off.db") > 700_000, "hundreds of messages wait at the robot")
+    hub.start()
+
+    page = open_page(hub, "/robots/cut-off")
+    sync = page.get_by_test_id("sync-cut-off")
+    expect(sync).to_have_text(re.compile(r"^\s*Syncing, [1-9][0-9,]* behind\s*$"), timeout=TEN_SECONDS)
+    before = int(sync.get_attribute("data-behind") or 0)
+    picture(page, "robot-syncing")
+    fleet = open_page(hub, "/")
+    expect(fleet.get_by_test_id("sync-cut-off")).to_contain_text(re.compile(r"syncing, [1-9][0-9,]* behind"))
+    picture(fleet, "fleet-syncing")
+    wait_until(lambda: int(sync.get_attribute("data-behind") or 0) < before, "the number falls")
+    expect(sync).to_contain_text("Up to date", timeout=3 * TEN_SECONDS)
+    expect(page.get_by_test_id("clock-cut-off")).to_contain_text("in step")
+
+    edge.stop()
+    presence = page.get_by_test_id("presence-detail-cut-off")
+    expect(presence).to_contain_text("stopped on purpose", timeout=TEN_SECONDS)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("device", "size"), [("desktop", (1440, 900)), ("phone", (360, 780))])
 def test_every_page_fits_its_screen_in_both_schemes(
@@ -140,7 +180,7 @@ def test_every_page_fits_its_screen_in_both_schemes(
     start_edge({"robot": "picker-1", "link": {"url": hub.broker_url}, "drivers": {"sim": {}}})
     wait_until(lambda: hub.get("robots")["items"], "the robot is there")
     viewport = {"width": size[0], "height": size[1]}
-    for path in ("/", "/robots/picker-1", "/events", "/hub", "/no-such-page"):
+    for path in ("/", "/robots/picker-1", "/events", "/store", "/hub", "/no-such-page"):
         page = open_page(hub, path, viewport=viewport, color_scheme=scheme)
         expect(page.get_by_role("main")).to_be_visible()
         expect(page.get_by_test_id("connection")).to_have_attribute("data-state", "live")

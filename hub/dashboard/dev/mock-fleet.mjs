@@ -133,10 +133,19 @@ export function valueOf(robot, channel, t) {
   return values[channel]?.() ?? null;
 }
 
+/** picker-5 drains what gathered while it was away, survey-1 has a clock that is far off and has given messages up. */
+function linkOf({ id }, now, created) {
+  const drained = Math.round((now - created) / 1e4);
+  const backlog = { "picker-5": Math.max(0, 12_400 - drained), "picker-6": 214 }[id] ?? 3;
+  const far = id === "survey-1";
+  return { backlog, dropped: far ? 37 : 0, clock_offset: far ? -3_200_000 : 1200, round_trip: 3400 };
+}
+
 /** A robot as the API shows it at `now` (microseconds). */
 export function view(robot, now, created) {
   const t = now / 1e6;
   const offline = robot.id === "picker-6";
+  const stale = robot.id === "picker-2";
   const estop = robot.id === "picker-4";
   const drone = robot.id === "survey-1";
   const state = {
@@ -158,7 +167,7 @@ export function view(robot, now, created) {
       link: { status: "running", restarts: 2, error: "connection reset by peer" },
       safety: { status: estop ? "failed" : "running", restarts: 0, error: estop ? "bumper pressed" : null },
     },
-    link: { backlog: offline ? 214 : 0, dropped: 0 },
+    link: linkOf(robot, now, created),
   };
   if (estop) state.mode_reason = "emergency stop button pressed at the robot";
   if (state.mode === "safe") state.mode_reason = "link lost for 5 s, policy is stop";
@@ -166,6 +175,7 @@ export function view(robot, now, created) {
   else state.pose = poseOf(robot, t);
   const seen = offline ? created + 60e6 - 240e6 : now - 200_000;
   const online = { status: "online", since: created, reason: "connected" };
+  const silent = { status: "stale", since: now - 25e6, reason: "silence" };
   return {
     id: robot.id,
     created: created - 86_400e6 * 3,
@@ -173,7 +183,7 @@ export function view(robot, now, created) {
     status: {
       registration: robot.accepted ? "accepted" : "pending",
       logical: offline ? "offline" : estop ? "error" : state.busy ? "busy" : "idle",
-      presence: offline ? { status: "offline", since: seen, reason: "last_will" } : online,
+      presence: offline ? { status: "offline", since: seen, reason: "last_will" } : stale ? silent : online,
       last_seen: seen,
       state,
       state_ts: seen,

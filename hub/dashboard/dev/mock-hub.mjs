@@ -1,5 +1,6 @@
 // A hub that is none: answers the dashboard's API from a made-up fleet, for development and screenshots only.
 //   node dev/mock-hub.mjs [--port 8080] [--robots 6] [--token secret] [--empty] [--broker-down]
+//     [--store steady|early|soon|urgent|none]
 // It serves the built dashboard with the policy that the real hub sends.
 import { createReadStream, existsSync, statSync } from "node:fs";
 import { createServer } from "node:http";
@@ -7,6 +8,7 @@ import { extname, join, normalize, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { WebSocketServer } from "ws";
 import { CHANNELS, SITES, makeRobots, valueOf, view } from "./mock-fleet.mjs";
+import { storeReport } from "./mock-store.mjs";
 
 const { values: options } = parseArgs({
   options: {
@@ -14,6 +16,7 @@ const { values: options } = parseArgs({
     robots: { type: "string", default: "6" },
     token: { type: "string" },
     empty: { type: "boolean", default: false },
+    store: { type: "string", default: "steady" },
     "broker-down": { type: "boolean", default: false },
   },
 });
@@ -184,6 +187,7 @@ function answer(method, path, query, body) {
   if (root === "robots" && id) return robotCall(method, id, part, body);
   if (root === "robots") return page([...fleet.values()].map(show), query);
   if (root === "hub") return hubView();
+  if (root === "store" && options.store !== "none") return storeReport(options.store, now());
   if (root === "sites") return { items: options.empty ? [] : SITES };
   if (root === "events") return filteredEvents(query);
   if (root === "quarantine") return page(quarantine.filter((item) => !query.get("robot") || item.robot === query.get("robot")), query); // prettier-ignore

@@ -7,6 +7,7 @@ describe("parse", () => {
     ["", { page: "fleet" }],
     ["/events", { page: "events" }],
     ["/events/", { page: "events" }],
+    ["/store", { page: "store" }],
     ["/hub", { page: "hub" }],
     ["/robots/picker-7", { page: "robot", id: "picker-7" }],
     ["/robots/a%20b", { page: "robot", id: "a b" }],

@@ -18,7 +18,7 @@ export interface PlotEvents {
   hover(row: number | null): void;
 }
 
-const FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif';
+export const FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif';
 const HEIGHT = 180;
 
 export const COLOURS = 6;
@@ -81,7 +81,7 @@ function padded(_: uPlot, min: number | null, max: number | null): uPlot.Range.M
   return [min >= 0 && min - air < 0 ? 0 : min - air, max + air];
 }
 
-function xAxis(palette: Palette): uPlot.Axis {
+export function xAxis(palette: Palette): uPlot.Axis {
   return {
     stroke: palette.muted,
     font: FONT,
@@ -91,7 +91,7 @@ function xAxis(palette: Palette): uPlot.Axis {
     ticks: { show: false },
     values: [
       // tick distance, format, then what is added at the turn of a year, month, day
-      [86_400, "{YYYY}-{MM}-{DD}", null, null, null, null, null, null, 1],
+      [86_400, "{MMM} {D}", "\n{YYYY}", null, null, null, null, null, 1],
       [60, "{HH}:{mm}", "\n{MMM} {D}", null, "\n{MMM} {D}", null, null, null, 1],
       [0.001, "{HH}:{mm}:{ss}", "\n{MMM} {D}", null, "\n{MMM} {D}", null, null, null, 1],
     ],
@@ -116,7 +116,7 @@ function yAxis(palette: Palette, unit: string, index: number): uPlot.Axis {
   };
 }
 
-function translucent(colour: string): string {
+export function translucent(colour: string): string {
   const parts = /^rgba?\(([^)]+)\)$/.exec(colour)?.[1]?.split(",").slice(0, 3);
   return parts ? `rgba(${parts.join(",")}, 0.18)` : colour;
 }

@@ -12,6 +12,7 @@ import "./theme-toggle";
 const NAVIGATION = [
   { page: "fleet", path: "/", text: "Fleet" },
   { page: "events", path: "/events", text: "Events" },
+  { page: "store", path: "/store", text: "Store" },
   { page: "hub", path: "/hub", text: "Hub" },
 ];
 
@@ -20,6 +21,7 @@ const LOADERS: Record<Route["page"] | "token", () => Promise<unknown>> = {
   fleet: () => import("../pages/fleet-page"),
   robot: () => import("../pages/robot-page"),
   events: () => import("../pages/events-page"),
+  store: () => import("../pages/store-page"),
   hub: () => import("../pages/hub-page"),
   missing: () => Promise.resolve(),
   token: () => import("../pages/token-page"),
@@ -99,6 +101,8 @@ export class App extends PageElement {
         return html`<by-robot-page .robotId=${this.route.id}></by-robot-page>`;
       case "events":
         return html`<by-events-page></by-events-page>`;
+      case "store":
+        return html`<by-store-page></by-store-page>`;
       case "hub":
         return html`<by-hub-page></by-hub-page>`;
       case "missing":
@@ -145,6 +149,6 @@ export class App extends PageElement {
 }
 
 function titleOf(route: Route): string {
-  const names = { fleet: "Fleet", events: "Events", hub: "Hub", missing: "Not found" };
+  const names = { fleet: "Fleet", events: "Events", store: "Store", hub: "Hub", missing: "Not found" };
   return `${route.page === "robot" ? route.id : names[route.page]} · Botyard`;
 }

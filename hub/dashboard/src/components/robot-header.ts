@@ -2,6 +2,8 @@ import { html, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import { sentence } from "../api/http";
 import { acceptRobot, type Robot } from "../api/robots";
+import { counted } from "../format/count";
+import { behind, presenceDetail, shortSpan, skewOf, skewText, syncing } from "../format/link";
 import { ago, dateTime } from "../format/time";
 import { geo, pose } from "../format/values";
 import { SecondsController } from "../live/controllers";
@@ -9,13 +11,6 @@ import { fleet } from "../live/fleet";
 import { PageElement } from "./element";
 import { shapes } from "./icons";
 import { batteryBar, healthMark, logicalMark, modeChip, presenceMark } from "./status";
-
-const REASONS: Record<string, string> = {
-  last_will: "connection lost",
-  connected: "connected",
-  heartbeat: "heard",
-  stopped: "stopped on purpose",
-};
 
 /** Who the robot is and how it is, at a glance. */
 @customElement("by-robot-header")
@@ -52,21 +47,37 @@ export class RobotHeader extends PageElement {
     const { id, status } = this.robot;
     const { presence, state } = status;
     const now = fleet.now();
-    const reason = presence.reason ? (REASONS[presence.reason] ?? presence.reason) : "";
-    const since = presence.since ? html`since ${ago(presence.since, now).replace(" ago", "")}` : nothing;
     const facts = [
       fact("Presence", html`<span data-testid="presence-${id}" data-presence=${presence.status}>${presenceMark(presence.status)}</span>`,
-        html`<span title=${presence.since ? dateTime(presence.since) : ""}>${since}${reason ? html` (${reason})` : nothing}</span>`),
+        html`<span data-testid="presence-detail-${id}" title=${presence.since ? dateTime(presence.since) : ""}>${presenceDetail(presence, now)}</span>`),
+      fact("Data", this.#sync(), state?.link?.dropped ? html`<span class="mark tone-warn" data-testid="dropped-${id}">${shapes.alert}${counted(state.link.dropped, "message")} given up</span>` : nothing),
       fact("Status", logicalMark(status.logical), state?.doing ?? nothing),
       fact("Health", state ? healthMark(state.health) : "–", state && state.health_reasons?.length ? plural(state.health_reasons.length) : nothing),
       fact("Battery", batteryBar(state?.battery), electrical(state?.battery)),
       fact("Last seen", ago(status.last_seen, now), status.last_seen ? dateTime(status.last_seen) : nothing),
     ]; // prettier-ignore
+    const skew = skewOf(this.robot);
+    if (skew) {
+      const within = skew.error === null ? "" : `known to ${shortSpan(skew.error)}`;
+      facts.push(fact("Robot's clock", html`<span data-testid="clock-${id}">${skewText(skew)}</span>`, within));
+    }
     if (state?.pose)
       facts.push(fact("Position", html`<span class="tight">${pose(state.pose)}</span>`, `on ${state.pose.frame}`));
     if (state?.geo)
       facts.push(fact("On Earth", html`<span class="tight">${geo(state.geo)}</span>`, heading(state.geo.heading)));
     return facts;
+  }
+
+  /** Whether everything that the robot has is here. */
+  #sync(): TemplateResult {
+    const { id, status } = this.robot;
+    const text = syncing(this.robot);
+    const known = status.state?.link != null;
+    const look = text ? "busy" : known ? "ok" : "off";
+    const shape = text ? shapes.up : known ? shapes.disc : shapes.dots;
+    return html`<span class="mark tone-${look}" data-testid="sync-${id}" data-behind=${behind(this.robot)}
+      >${shape}<span>${text ? sentenceCase(text) : known ? "Up to date" : "Unknown"}</span></span
+    >`;
   }
 
   #mode(): TemplateResult | typeof nothing {
@@ -154,6 +165,8 @@ function ended(reason: string | null | undefined): string {
   if (!reason) return "The robot gives no reason.";
   return /[.!?]$/.test(reason) ? reason : `${reason}.`;
 }
+
+const sentenceCase = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
 const plural = (count: number): string => (count === 1 ? "1 reason" : `${count} reasons`);
 

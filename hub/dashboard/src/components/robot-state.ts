@@ -1,6 +1,8 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { customElement, property } from "lit/decorators.js";
 import type { Robot, State } from "../api/robots";
+import { count } from "../format/count";
+import { presenceReason, shortSpan, skewOf, skewText } from "../format/link";
 import { ago, dateTime } from "../format/time";
 import { SecondsController } from "../live/controllers";
 import { fleet } from "../live/fleet";
@@ -47,11 +49,7 @@ export class RobotState extends PageElement {
         </section>
         <section class="panel">
           <header><h2>Connection</h2></header>
-          <dl class="pairs">
-            ${pair("Messages waiting at the robot", state.link ? String(state.link.backlog) : null)}
-            ${pair("Messages given up", state.link ? String(state.link.dropped) : null)}
-            ${pair("First met", dateTime(this.robot.created))}
-          </dl>
+          <dl class="pairs">${this.#connection(state)}</dl>
         </section>
         <section class="panel">
           <header><h2>About</h2></header>
@@ -64,6 +62,22 @@ export class RobotState extends PageElement {
         <pre>${JSON.stringify(state, null, 2)}</pre>
       </details>
     `;
+  }
+
+  #connection({ link }: State) {
+    const { presence, last_seen: seen } = this.robot.status;
+    const skew = skewOf(this.robot);
+    return [
+      pair("Presence", [presence.status, presenceReason(presence)].filter(Boolean).join(", ")),
+      pair("Since", presence.since == null ? null : dateTime(presence.since)),
+      pair("Last heard", seen == null ? null : dateTime(seen)),
+      pair("Messages waiting at the robot", link ? count(link.backlog ?? 0) : null),
+      pair("Messages given up", link ? count(link.dropped ?? 0) : null),
+      pair("Robot's clock", skew && skewText(skew)),
+      pair("Clock difference", skew && `${skew.ahead > 0 ? "+" : "−"}${shortSpan(skew.ahead)}`),
+      pair("Round trip to the hub", link?.round_trip == null ? null : shortSpan(link.round_trip)),
+      pair("First met", dateTime(this.robot.created)),
+    ];
   }
 
   #nodes(state: State): TemplateResult {

@@ -3,7 +3,8 @@ import { customElement, property, state } from "lit/decorators.js";
 import { repeat } from "lit/directives/repeat.js";
 import { acceptRobot, type Robot } from "../api/robots";
 import { sentence } from "../api/http";
-import { ago } from "../format/time";
+import { absence, behind, syncing } from "../format/link";
+import { ago, dateTime } from "../format/time";
 import { SecondsController } from "../live/controllers";
 import { fleet } from "../live/fleet";
 import type { Sort, SortKey } from "../pages/fleet-rows";
@@ -137,7 +138,7 @@ export class RobotTable extends PageElement {
       <td role="cell" class="c-type">${spec.type}</td>
       <td role="cell" class="c-group">${spec.group ?? html`<span class="muted">–</span>`}</td>
       <td role="cell" class="c-presence" data-testid="presence-${robot.id}" data-presence=${status.presence.status}>
-        ${presenceMark(status.presence.status)}
+        ${presenceMark(status.presence.status)} ${this.#presenceDetail(robot)}
       </td>
       <td role="cell" class="c-status">
         ${status.registration === "pending" ? this.#pending(robot) : this.#status(robot)}
@@ -145,6 +146,19 @@ export class RobotTable extends PageElement {
       <td role="cell" class="c-battery">${batteryBar(status.state?.battery)}</td>
       <td role="cell" class="c-seen muted">${ago(status.last_seen, fleet.now())}</td>
     </tr>`;
+  }
+
+  /** What there is to say besides the word: how far the robot is behind, or for how long it is away, and why. */
+  #presenceDetail(robot: Robot): TemplateResult | typeof nothing {
+    const { presence } = robot.status;
+    const sync = syncing(robot);
+    const away = absence(presence, fleet.now());
+    if (sync && presence.status !== "offline") {
+      return html`<span class="sub sync" data-testid="sync-${robot.id}" data-behind=${behind(robot)}>${sync}</span>`;
+    }
+    if (!away) return nothing;
+    const title = [presence.since == null ? "" : `since ${dateTime(presence.since)}`, sync].filter(Boolean).join("; ");
+    return html`<span class="sub" title=${title}>${away}</span>`;
   }
 
   #status(robot: Robot): TemplateResult {

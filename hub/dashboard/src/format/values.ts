@@ -6,7 +6,7 @@ export function number(value: number): string {
   const size = Math.abs(value);
   if (size !== 0 && (size >= 1e7 || size < 1e-4)) return value.toExponential(2);
   const digits = size >= 1000 || Number.isInteger(value) ? 0 : size >= 100 ? 1 : size >= 1 ? 2 : 3;
-  return value.toLocaleString("en-US", { maximumFractionDigits: digits }).replaceAll(",", "\u202f");
+  return value.toLocaleString("en-US", { maximumFractionDigits: digits });
 }
 
 export const percent = (share: number): string => `${Math.round(share * 100)} %`;
@@ -42,9 +42,19 @@ export function geo(at: { lat: number; lon: number; alt?: number | null }): stri
   return `${fixed(at.lat, 5)}, ${fixed(at.lon, 5)}${altitude}`;
 }
 
+const SIZES = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+
+/** "512 B", "2.0 KiB", "38 MiB": at least two digits that count. */
 export function bytes(size: number): string {
-  if (size < 1024) return `${size} B`;
-  return size < 1024 ** 2 ? `${(size / 1024).toFixed(1)} KiB` : `${(size / 1024 ** 2).toFixed(1)} MiB`;
+  if (Math.abs(size) < 1024) return `${Math.round(size)} B`;
+  let unit = -1;
+  let rest = size;
+  // What would be rounded to 1024 of a unit is 1 of the next one.
+  while (Math.abs(rest) >= 1023.5 && unit < SIZES.length - 1) {
+    rest /= 1024;
+    unit += 1;
+  }
+  return `${rest.toFixed(Math.abs(rest) < 9.95 ? 1 : 0)} ${SIZES[unit]}`;
 }
 
 /** JSON in lines when it is JSON, else the text as it is. */

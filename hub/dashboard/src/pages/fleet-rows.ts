@@ -1,5 +1,6 @@
 import type { Robot } from "../api/robots";
 import { LOGICAL, needsAttention, PRESENCE } from "../components/status";
+import { presenceReason, syncing } from "../format/link";
 
 export type SortKey = "name" | "type" | "group" | "presence" | "status" | "battery" | "seen";
 export interface Sort {
@@ -81,6 +82,8 @@ function searchText(robot: Robot): string {
     PRESENCE[status.presence.status].text,
     status.state?.mode,
     status.registration,
+    presenceReason(status.presence),
+    syncing(robot),
   ];
   return [robot.id, spec.name, spec.type, spec.group, ...(spec.tags ?? []), ...said].join(" ").toLowerCase();
 }

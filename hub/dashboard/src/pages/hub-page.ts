@@ -5,6 +5,7 @@ import "../components/copy-command";
 import { PageElement } from "../components/element";
 import { shapes } from "../components/icons";
 import "../components/quarantine-list";
+import { count } from "../format/count";
 import { dateTime, duration } from "../format/time";
 import { FleetController, SecondsController } from "../live/controllers";
 import { fleet } from "../live/fleet";
@@ -63,7 +64,7 @@ export class HubPage extends PageElement {
       <section class="panel">
         <header><h2>Messages since the start</h2></header>
         <dl class="pairs counters">
-          ${Object.entries(hub.counters).map(([name, count]) => pair(name.replaceAll("_", " "), count.toLocaleString("en-US").replaceAll(",", "\u202f")))}
+          ${Object.entries(hub.counters).map(([name, messages]) => pair(name.replaceAll("_", " "), count(messages)))}
         </dl>
         ${Object.keys(hub.counters).length === 0 ? html`<p class="empty muted">None yet.</p>` : nothing}
       </section>

@@ -2,6 +2,7 @@ export type Route =
   | { page: "fleet" }
   | { page: "robot"; id: string }
   | { page: "events" }
+  | { page: "store" }
   | { page: "hub" }
   | { page: "missing"; path: string };
 
@@ -12,7 +13,8 @@ export function parse(path: string): Route {
     const id = decoded(parts[1]);
     if (id !== null) return { page: "robot", id };
   }
-  if (parts.length === 1 && (parts[0] === "events" || parts[0] === "hub")) return { page: parts[0] };
+  const [only] = parts;
+  if (parts.length === 1 && (only === "events" || only === "store" || only === "hub")) return { page: only };
   return { page: "missing", path };
 }
 
