@@ -15,8 +15,8 @@ from botyard_edge.durable import GROUP, Durability
 from botyard_edge.link import LinkSettings
 from botyard_edge.node import Backoff
 from botyard_edge.outbox import LIMITS, Limits
+from botyard_edge.pace import Pace
 from botyard_edge.plugins import build_plugin_manager, drivers, unknown_driver
-from botyard_edge.sender import Pace
 from botyard_edge.state import StateSettings
 from botyard_edge.telemetry import BatchLimits
 from botyard_schemas import settings

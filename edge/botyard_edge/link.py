@@ -14,7 +14,8 @@ from botyard_edge.bus import Bus
 from botyard_edge.hubtime import HubClock
 from botyard_edge.node import Backoff
 from botyard_edge.outbox import Outbox
-from botyard_edge.sender import PACE, Pace, Sender
+from botyard_edge.pace import PACE, Pace
+from botyard_edge.sender import Sender
 from botyard_edge.transport import Received, Session, Transport, TransportError, Will
 from botyard_schemas import Ack, Command, Envelope, Presence, Time, WireError, decode, encode, topics
 from botyard_schemas.clock import Clock
@@ -25,8 +26,8 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class LinkSettings:
     """Times in seconds. `window` messages may wait for the hub's acknowledgement; one that waits longer than
-    `resend_after` is sent again, then after twice as long, up to eight times as long. `backlog` is the pace of what was
-    there before the connection. The hub is asked for its time every `time_period`, and more often at first."""
+    `resend_after` is sent again, then after twice as long, up to eight times as long. `backlog` bounds the pace of
+    what was there before the connection. The hub is asked for its time every `time_period`, and more often at first."""
 
     heartbeat: float = 5.0
     reconnect: Backoff = field(default_factory=lambda: Backoff(0.5, 30.0))

@@ -1,4 +1,5 @@
-"""What is sent next: live data at once, the backlog at a bounded rate, and again what was not acknowledged in time.
+"""What is sent next: live data at once, the backlog at the pace that the way to the hub takes (see `pace`), and again
+what was not acknowledged in time.
 
 The hub acknowledges in order: everything up to a number. So the oldest messages are what brings it forward; they are
 sent in order within a window. While more than a window waits, new messages are sent ahead of it, within a share of the
@@ -10,9 +11,9 @@ may end as one, and each range of a notice is one; so both are bounded here.
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from botyard_edge.outbox import Entry, Outbox
+from botyard_edge.pace import PACE, BacklogPace, Pace
 from botyard_edge.timing import wait_event
 from botyard_edge.transport import Session
 from botyard_schemas import topics
@@ -30,17 +31,6 @@ TURN = 8
 STALL = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Messages per second of what was there before the connection, and how many may be sent at once."""
-
-    rate: float = 100.0
-    burst: int = 100
-
-
-PACE = Pace()
-
-
 class Sender:
     """Chooses and sends, session after session."""
 
@@ -53,13 +43,12 @@ class Sender:
         self._window = window
         self._share = max(1, window // 2)
         self._resend_after = resend_after
-        self._pace = pace
-        self._tokens = float(pace.burst)
-        self._counted = 0.0
+        self._pace = BacklogPace(pace, clock)
         self._oldest: dict[int, Entry] = {}
         self._watched: list[Entry] = []
         self._short = asyncio.Event()
         self._sent: dict[int, float] = {}
+        self._repeated: set[int] = set()
         self._ahead: set[int] = set()
         self._old = 0
         self._front = 0
@@ -92,16 +81,29 @@ class Sender:
         if progress:
             self._progress = now
             self._patience = 1.0
+            self._measure(now)
             self._forget()
         self._outbox.changed.set()
+
+    def _measure(self, now: float) -> None:
+        """How long the newest message that is acknowledged took. One that was sent twice does not tell (Karn's rule),
+        and one that was sent ahead had to wait for the window."""
+        known = self._outbox.acknowledged
+        for seq in reversed(self._oldest):
+            if seq <= known and seq in self._sent:
+                if seq not in self._repeated and seq not in self._ahead:
+                    self._pace.acknowledged(now - self._sent[seq])
+                return
 
     def _begin(self) -> None:
         now = self._clock.monotonic()
         self._forget()
         self._sent.clear()
+        self._repeated.clear()
+        self._pace.begin()
         self._old = self._front = self._outbox.head
         self._unheard = 0
-        self._heard = self._progress = self._counted = now
+        self._heard = self._progress = now
         self._patience = 1.0
 
     def _forget(self) -> None:
@@ -109,6 +111,7 @@ class Sender:
         self._oldest = {seq: entry for seq, entry in self._oldest.items() if seq > known}
         self._sent = {seq: at for seq, at in self._sent.items() if seq > known}
         self._ahead = {seq for seq in self._ahead if seq > known}
+        self._repeated = {seq for seq in self._repeated if seq > known}
 
     async def _read_ahead(self) -> None:
         """Have the oldest messages at hand, as many as the window holds."""
@@ -126,7 +129,9 @@ class Sender:
         """Send what may be sent now; returns whether the pace holds back more."""
         reach = next(reversed(self._oldest), self._outbox.acknowledged)
         notices = self._outbox.notices(reach + 1)
-        few = self._outbox.backlog <= self._window
+        few = self._outbox.backlog <= self._window and not any(
+            seq <= self._old and seq not in self._sent for seq in self._oldest
+        )
         oldest = list(self._oldest.values())[: None if few else max(1, self._window - self._share)]
         self._watched = [*notices, *oldest]
         for entry in self._unsent(notices):
@@ -139,7 +144,7 @@ class Sender:
         else:
             await self._send_live(session)
             for count, entry in enumerate(self._unsent(oldest), 1):
-                if entry.seq <= self._old and not self._take_token():
+                if entry.seq <= self._old and not self._pace.take():
                     return True
                 await self._send(session, entry)
                 if count % TURN == 0:
@@ -171,28 +176,23 @@ class Sender:
         overdue = [e for e in self._watched if now - self._sent.get(e.seq, now) >= wait]
         if overdue:
             self._patience = min(8.0, self._patience * 2.0)
+            self._pace.lost()
         for entry in overdue:
-            if entry.seq <= self._old and not self._take_token():
+            if entry.seq <= self._old and not self._pace.take():
                 return True
             await self._send(session, entry)
         return False
 
     async def _send(self, session: Session, entry: Entry) -> None:
+        if entry.seq in self._sent:
+            self._repeated.add(entry.seq)
+        # Noted before it is handed over: a connection that is full counts as delay.
+        self._sent[entry.seq] = self._clock.monotonic()
         topic = topics.up(self._robot, entry.type)
         await session.publish(topic, entry.payload, qos=0 if entry.type == "telemetry" else 1)
-        self._sent[entry.seq] = self._clock.monotonic()
 
     def _unsent(self, entries: Iterable[Entry]) -> list[Entry]:
         return [entry for entry in entries if entry.seq not in self._sent]
-
-    def _take_token(self) -> bool:
-        now = self._clock.monotonic()
-        self._tokens = min(float(self._pace.burst), self._tokens + (now - self._counted) * self._pace.rate)
-        self._counted = now
-        if self._tokens < 1.0:
-            return False
-        self._tokens -= 1.0
-        return True
 
     async def _wait(self, held_back: bool) -> None:
         """Until something changes, or the pace allows more, or a message is overdue."""
@@ -200,7 +200,7 @@ class Sender:
         moments = [self._sent[entry.seq] for entry in self._watched if entry.seq in self._sent]
         if held_back:
             # For a few at once, so that this does not wake up for each.
-            due = max(0.02, (1.0 - self._tokens) / self._pace.rate)
+            due = max(0.02, self._pace.due())
         elif moments:
             wait = self._resend_after * self._patience
             due = max(min(moments) + wait, self._progress + min(STALL, wait)) - now

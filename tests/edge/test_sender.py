@@ -6,7 +6,8 @@ from typing import Any, Self
 from botyard_edge.memory import MemoryOutbox
 from botyard_edge.notices import DROPPED
 from botyard_edge.outbox import LIMITS, Limits
-from botyard_edge.sender import AHEAD, Pace, Sender
+from botyard_edge.pace import Pace
+from botyard_edge.sender import AHEAD, Sender
 from botyard_edge.testing import VirtualClock, settle
 from botyard_schemas import Channel, Envelope, Event, Group, State, Telemetry, decode
 

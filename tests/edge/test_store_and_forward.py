@@ -18,7 +18,7 @@ from botyard_edge.link import Link, LinkSettings
 from botyard_edge.node import Backoff
 from botyard_edge.notices import DROPPED
 from botyard_edge.outbox import Limits
-from botyard_edge.sender import Pace
+from botyard_edge.pace import Pace
 from botyard_edge.testing import MemoryBroker, Published, VirtualClock, settle
 from botyard_schemas import Ack, Channel, Envelope, Event, Group, State, Telemetry, decode, encode, topics
 from botyard_schemas.messages import Body
