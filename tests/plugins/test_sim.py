@@ -353,3 +353,18 @@ async def test_robot_on_the_demo_plan_keeps_the_contract(robot: Any) -> None:
     assert states[-1].battery is not None
     assert len(sim.hub.bodies("r1", Telemetry)) > 200
     assert sim.runtime.outbox.dropped == 0
+
+
+async def test_signals_are_declared_and_come_at_their_rate_within_their_range(make_driver: Make) -> None:
+    for rate in (10, 5, 1):
+        async with running(make_driver, 30, signals=20, signal_rate=rate) as robot:
+            names = [f"signal.{number}" for number in range(1, 21)]
+            declared = {channel.name: channel.rate for channel in robot.driver.capabilities.channels}
+            assert all(declared[name] == rate for name in names)
+            for name in names:
+                times, values = zip(*robot.notes.samples[name], strict=True)
+                assert {later - earlier for earlier, later in itertools.pairwise(times)} == {1_000_000 // rate}
+                assert max(abs(value) for value in values) < 1.2
+                assert max(values) - min(values) > 0.3
+    quiet = await recorded(make_driver, 5)
+    assert not any(name.startswith("signal") for name in quiet.samples)

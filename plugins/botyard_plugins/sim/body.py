@@ -1,4 +1,4 @@
-"""What a robot has besides its wheels: battery, motors, gripper, camera and radio, each with its noise."""
+"""What a robot has besides its wheels: battery, motors, gripper, camera, radio and signals, each with its noise."""
 
 import math
 import random
@@ -105,4 +105,22 @@ class Camera:
             "frame": self._frame,
             "exposure_ms": round(8.0 + rng.gauss(0.0, 0.3), 2),
             "sharpness": round(min(1.0, max(0.0, sharpness)), 3),
+        }
+
+
+class Signals:
+    """Sensors without a meaning: slow waves around zero, each with a period of its own between 20 and 120 s."""
+
+    NOISE = 0.02
+
+    def __init__(self, count: int) -> None:
+        self.names = tuple(f"signal.{number}" for number in range(1, count + 1))
+        self._speeds = [math.tau / (20.0 + (37.0 * index) % 100.0) for index in range(count)]
+
+    def values(self, seconds: float, rng: random.Random) -> dict[str, float]:
+        """The value of each signal so many seconds after the start."""
+        noise = self.NOISE
+        return {
+            name: round(math.sin(seconds * speed) + rng.gauss(0.0, noise), 3)
+            for name, speed in zip(self.names, self._speeds, strict=True)
         }

@@ -30,7 +30,8 @@ from botyard_plugins.sim.options import SCHEMA
 from botyard_plugins.sim.pilot import Pilot
 from botyard_plugins.sim.plan import PlanError, Roads, load_plan
 
-STEP = 0.1  # s; the fastest sensor has 10 Hz
+RATE = 10  # Hz, of the fastest sensor
+STEP = 1.0 / RATE  # s
 SUBSTEPS = 4  # of the physics in each step
 BEHIND = 2.0  # s; a robot that was suspended for longer does not catch up
 
@@ -53,7 +54,7 @@ PATROL = CommandSpec("patrol", "Drive between stations again, of one's own accor
 
 
 class SimDriver(Driver):
-    """Publishes force at 10 Hz, pose, speed and motors at 5 Hz, everything else at 1 Hz."""
+    """Publishes force at 10 Hz, pose, speed and motors at 5 Hz, signals at their own rate, everything else at 1 Hz."""
 
     def __init__(self, context: DriverContext) -> None:
         super().__init__(context)
@@ -62,6 +63,8 @@ class SimDriver(Driver):
         self._origin = Origin(options["geo"]) if options["geo"] is not None else None
         self._with_geo = self._origin is not None and options["position"] != "plan"
         self._with_pose = options["position"] != "geo"
+        self._signals = body.Signals(options["signals"])
+        self._signal_ticks = RATE // options["signal_rate"]
 
     async def __aenter__(self) -> Self:
         options = self.context.options
@@ -105,6 +108,7 @@ class SimDriver(Driver):
             fixed.append(Channel("pose", "pose", rate=5))
         if self._with_geo:
             fixed.append(Channel("geo", "geo", rate=5))
+        fixed += [Channel(name, rate=RATE / self._signal_ticks) for name in self._signals.names]
         about = About(type="diffdrive", vendor="Botyard", model="sim-1")
         return Capabilities(tuple(fixed), (GOTO, STOP, PATROL), about=about)
 
@@ -161,7 +165,14 @@ class SimDriver(Driver):
 
     async def _sense(self, port: Port, tick: int, ts: int) -> None:
         rng, speed = self._rng, self._drive.speed
-        await port.publish({"gripper.force": round(self._gripper.force(speed, rng), 2)}, ts=ts)
+        fast: dict[str, Any] = {"gripper.force": round(self._gripper.force(speed, rng), 2)}
+        if self._signals.names and tick % self._signal_ticks == 0:
+            signals = self._signals.values(tick * STEP, rng)
+            if self._signal_ticks == 1:
+                fast |= signals  # channels of one rate travel together
+            else:
+                await port.publish(signals, ts=ts)
+        await port.publish(fast, ts=ts)
         if tick % 2 == 0:
             await self._sense_motion(port, ts)
         if tick % 10 == 0:

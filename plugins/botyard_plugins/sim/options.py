@@ -103,6 +103,24 @@ SCHEMA: dict[str, Any] = {
             "default": None,
             "examples": [{"lat": 47.3977, "lon": 8.5456}],
         },
+        "signals": {
+            "title": "Signals",
+            "description": "How many further channels `signal.1`, `signal.2` and so on there are: slow waves with "
+            "noise, as of sensors that the plan does not know. To try a robot with many channels.",
+            "type": "integer",
+            "minimum": 0,
+            "maximum": 1000,
+            "default": 0,
+            "examples": [20],
+        },
+        "signal_rate": {
+            "title": "Rate of the signals",
+            "description": "Samples per second of each signal.",
+            "type": "integer",
+            "enum": [1, 2, 5, 10],
+            "default": 10,
+            "examples": [5],
+        },
         "position": {
             "title": "Position",
             "description": "Which position is reported: on the plan, on Earth (needs geo), or both where geo is given.",
