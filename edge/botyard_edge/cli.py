@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from botyard_edge.config import Config, load_config
+from botyard_edge.membership import Membership, MembershipError
 from botyard_edge.outbox import OutboxError
 from botyard_edge.plugins import PluginError, build_plugin_manager, drivers
 from botyard_edge.runtime import Runtime
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (SettingsError, PluginError) as error:
         print(error, file=sys.stderr)
         return SETTINGS_ARE_WRONG
-    except OutboxError as error:
+    except (OutboxError, MembershipError) as error:
         print(error, file=sys.stderr)
         return CANNOT_RUN
 
@@ -56,6 +57,14 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="check the settings and say what is wrong with them")
     check.add_argument("settings", type=Path, metavar="robot.yaml")
     check.set_defaults(work=_check)
+    retire = commands.add_parser("retire", help="hand over what the hub has not got, and leave the fleet for good")
+    retire.add_argument("settings", type=Path, metavar="robot.yaml")
+    retire.add_argument("--within", type=float, default=60.0, metavar="SECONDS", help="wait so long for the hub (60)")
+    retire.add_argument("--leave-behind", action="store_true", help="leave even if messages stay behind in the outbox")
+    retire.set_defaults(work=_retire)
+    returning = commands.add_parser("return", help="let a retired robot take part again")
+    returning.add_argument("settings", type=Path, metavar="robot.yaml")
+    returning.set_defaults(work=_return)
     listing = commands.add_parser("drivers", help="list the drivers that can be named in robot.yaml")
     listing.set_defaults(work=_drivers)
     return parser
@@ -73,6 +82,26 @@ def _check(arguments: argparse.Namespace) -> int:
     names = ", ".join(f"{driver.name} ({driver.spec.name})" for driver in config.drivers)
     print(f"{arguments.settings} is fine: robot {config.robot} with {names}")
     return 0
+
+
+def _retire(arguments: argparse.Namespace) -> int:
+    membership = _membership(arguments.settings)
+    left = asyncio.run(membership.retire(within=arguments.within, leave_behind=arguments.leave_behind))
+    behind = f"; {left} messages stay in its outbox" if left else ""
+    print(f"{membership.config.robot} has left the fleet{behind}")
+    return 0
+
+
+def _return(arguments: argparse.Namespace) -> int:
+    membership = _membership(arguments.settings)
+    asyncio.run(membership.come_back())
+    print(f"{membership.config.robot} has asked to take part again; start it with `botyard-edge run`")
+    return 0
+
+
+def _membership(settings: Path) -> Membership:
+    config = load_config(settings, os.environ)
+    return Membership(config, SystemClock(), random.Random(), _transport(config))
 
 
 def _drivers(arguments: argparse.Namespace) -> int:

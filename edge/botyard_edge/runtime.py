@@ -57,7 +57,7 @@ class Runtime:
         self.clock = clock = HubClock(clock)
         self._clock = clock
         self._rng = rng
-        self.outbox: Outbox = outbox or _make_outbox(config, clock, rng, self._on_disk)
+        self.outbox: Outbox = outbox or make_outbox(config, clock, rng, self._on_disk)
         self._stopping = asyncio.Event()
         self._events: asyncio.Queue[Event] = asyncio.Queue(MAX_EVENTS)
         about = msgspec.structs.replace(config.about, software=f"botyard-edge {__version__}")
@@ -273,9 +273,10 @@ class Runtime:
         await writer.flush()
 
 
-def _make_outbox(
+def make_outbox(
     config: Config, clock: HubClock, rng: random.Random, on_trouble: Callable[[str | None], None]
 ) -> Outbox:
+    """The outbox that the settings want, not open yet."""
     settings, stamp = config.outbox, clock.robot_time
     if settings.path is None:
         return MemoryOutbox(config.robot, clock=clock, rng=rng, limits=settings.limits, robot_time=stamp)

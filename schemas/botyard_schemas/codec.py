@@ -34,6 +34,7 @@ class Reason(enum.StrEnum):
     TIME = "absurd_time"
     UNKNOWN_ROBOT = "unknown_robot"
     REFUSED = "refused"
+    RETIRED = "retired_robot"
 
 
 class WireError(ValueError):

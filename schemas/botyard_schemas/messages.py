@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
+PresenceReason = Literal["connected", "heartbeat", "stopped", "last_will", "socket_closed", "retired", "returned"]
 Mode = Literal["manual", "auto", "safe", "estop"]
 Health = Literal["ok", "warning", "error"]
 Severity = Literal["debug", "info", "warning", "error", "critical"]
@@ -145,7 +146,7 @@ class Presence(Message, frozen=True):
 
     status: Literal["online", "offline"]
     session: str
-    reason: Literal["connected", "heartbeat", "stopped", "last_will"] | None = None
+    reason: PresenceReason | None = None
     since: int | None = None
     interval: float | None = None
 

@@ -10,7 +10,9 @@ from typing import Any, Self
 
 import pytest
 
-from botyard.store.base import Batch, Committed, RobotRow, StoreError
+from botyard.core.actor import HUB
+from botyard.core.events import EventCommitted, EventNoted
+from botyard.store.base import Batch, Committed, EventRow, RobotRow, StoreError
 from botyard.store.factory import open_store
 from botyard.testing import FakeRobot, RunningHub, running_hub
 
@@ -44,6 +46,17 @@ def samples(robot: FakeRobot, *values: Any, **changes: Any) -> dict[str, Any]:
     """The robot's next telemetry message, with these samples of the channel `x`, a millisecond apart."""
     group = {"dt": [1000 * n for n in range(len(values))], "channels": [{"name": "x", "values": list(values)}]}
     return robot.message("telemetry", {"groups": [group]}, **changes)
+
+
+async def noted(running: RunningHub) -> None:
+    """Wait until all events that the hub noted up to now are in the store: one more is committed after them."""
+    hub, seen = running.hub, asyncio.Event()
+    unsubscribe = hub.bus.subscribe(EventCommitted, lambda done: seen.set() if done.event.name == "marker" else None)
+    row = EventRow(ts=hub.clock.now(), robot=None, actor="hub", name="marker", severity="debug")
+    hub.bus.publish(EventNoted(actor=HUB, event=row))
+    async with asyncio.timeout(20):
+        await seen.wait()
+    unsubscribe()
 
 
 class FlakyStore:

@@ -25,7 +25,8 @@ async def test_robot_is_created_read_changed_and_removed(tmp_path: Path) -> None
         created = await create(running, id="r", **fields)
         assert created["spec"] == {**fields, "tags": ["b", "a"]}
         assert created["created"] == clock.now()
-        assert created["status"]["presence"] == {"status": "unknown", "since": None, "reason": None}
+        presence = created["status"]["presence"]
+        assert (presence["status"], presence["since"], presence["reason"]) == ("unknown", None, None)
         assert created["status"]["registration"] == "accepted"
         assert await get(running, "robots/r") == created
 

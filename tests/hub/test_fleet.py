@@ -36,8 +36,17 @@ async def test_robot_registers_itself_on_first_contact(tmp_path: Path) -> None:
             "status": {
                 "registration": "accepted",
                 "logical": "idle",
-                "presence": {"status": "online", "since": clock.now(), "reason": "message"},
+                "presence": {
+                    "status": "online",
+                    "since": clock.now(),
+                    "reason": "message",
+                    "flapping": False,
+                    "changes": 0,
+                },
+                "retired": None,
                 "last_seen": clock.now(),
+                "clock": None,
+                "sync": None,
                 "state": None,
                 "state_ts": None,
             },
@@ -51,7 +60,8 @@ async def test_robot_is_still_known_after_a_restart_with_its_last_state(tmp_path
         before = await get(running, "robots/r")
     async with running_hub(tmp_path, clock=clock) as running:
         after = await get(running, "robots/r")
-        assert after["status"]["presence"] == {"status": "unknown", "since": None, "reason": None}
+        wanted = {"status": "unknown", "since": None, "reason": None, "flapping": False, "changes": 0}
+        assert after["status"]["presence"] == wanted
         assert after["status"]["logical"] == "offline"
         assert after["status"]["state"] == before["status"]["state"]
         assert after["status"]["state_ts"] == before["status"]["state_ts"]
@@ -98,7 +108,7 @@ async def test_robot_introduction_and_a_change_by_people_at_the_same_time_are_bo
             "tags": [],
             "notes": "wet floor",
         }
-        await wait_until(lambda: not running.hub.fleet._unsaved)
+        await wait_until(lambda: not running.hub.fleet._rows.unsaved)
         await running.transport.committed()
     async with running_hub(tmp_path) as running:
         spec = (await get(running, "robots/r"))["spec"]

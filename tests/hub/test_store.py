@@ -395,7 +395,7 @@ async def test_commits_in_flight_together_are_all_done_in_their_order(opened: Op
 
 async def test_robot_is_added_changed_and_listed_by_id(opened: Open) -> None:
     async with opened() as store:
-        first = robot_row(tags=("a", "ü"), group="g", notes="n", accepted=False)
+        first = robot_row(tags=("a", "ü"), group="g", notes="n", accepted=False, retired=7)
         await store.add_robot(first)
         await store.add_robot(robot_row("b"))
         assert await store.robots() == [robot_row("b"), first]

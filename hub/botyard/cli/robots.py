@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import json
 from typing import Annotated, Any, NoReturn
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -33,12 +34,20 @@ COLOURS = {"online": "green", "stale": "yellow", "offline": "red", "unknown": "d
 
 
 @app.command("list")
-def list_robots(url: UrlOption = DEFAULT_URL, token: TokenOption = None, as_json: JsonOption = False) -> None:
-    """List all robots."""
+def list_robots(
+    url: UrlOption = DEFAULT_URL,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+    everyone: Annotated[bool, typer.Option("--all", help="Also robots that are retired.")] = False,
+) -> None:
+    """List the robots."""
     robots: list[Robot] = []
     cursor: str | None = None
     while True:
-        page = msgspec.json.decode(_get(url, token, "robots", {"cursor": cursor} if cursor else {}), type=RobotPage)
+        query = {"registration": "any"} if everyone else {}
+        page = msgspec.json.decode(
+            _get(url, token, "robots", {**query, "cursor": cursor} if cursor else query), type=RobotPage
+        )
         robots += page.items
         cursor = page.next
         if cursor is None:
@@ -57,6 +66,20 @@ def list_robots(url: UrlOption = DEFAULT_URL, token: TokenOption = None, as_json
 def show(robot: str, url: UrlOption = DEFAULT_URL, token: TokenOption = None) -> None:
     """Show everything that is known of one robot, as JSON."""
     out.print_json(_get(url, token, f"robots/{robot}").decode())
+
+
+@app.command()
+def retire(robot: str, url: UrlOption = DEFAULT_URL, token: TokenOption = None) -> None:
+    """Let a robot leave the fleet. What it sent stays."""
+    _ask("POST", url, token, f"robots/{quote(robot, safe='')}/retire")
+    out.print(f"{harmless(robot)} has left the fleet; `botyard robots return` lets it take part again", markup=False)
+
+
+@app.command("return")
+def bring_back(robot: str, url: UrlOption = DEFAULT_URL, token: TokenOption = None) -> None:
+    """Let a retired robot take part again."""
+    _ask("POST", url, token, f"robots/{quote(robot, safe='')}/return")
+    out.print(f"{harmless(robot)} takes part again", markup=False)
 
 
 @app.command()
@@ -101,13 +124,13 @@ def _table(robots: list[Robot]) -> Table:
     for robot in robots:
         state = robot.status.state
         presence = robot.status.presence.status
-        pending = robot.status.registration == "pending"
+        registration = robot.status.registration
         details = (robot.spec.type, robot.spec.group or "", state.mode if state else "") if wide else ()
         # as Text, since what stands in brackets in a plain cell is taken for markup
         table.add_row(
             *(Text(harmless(text)) for text in (robot.id, robot.spec.name, *details)),
             Text(presence, COLOURS[presence]),
-            Text("pending", "yellow") if pending else robot.status.logical,
+            Text(registration, "yellow") if registration != "accepted" else robot.status.logical,
             f"{state.battery.level:.0%}" if state and state.battery else "",
             Text(harmless(_position(robot))),
             _ago(robot.status.last_seen),
@@ -134,9 +157,13 @@ def _ago(ts: int | None) -> str:
 
 
 def _get(url: str, token: str | None, path: str, query: dict[str, Any] | None = None) -> bytes:
+    return _ask("GET", url, token, path, query)
+
+
+def _ask(method: str, url: str, token: str | None, path: str, query: dict[str, Any] | None = None) -> bytes:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        answer = httpx.get(f"{url.rstrip('/')}/api/v1/{path}", params=query, headers=headers, timeout=10)
+        answer = httpx.request(method, f"{url.rstrip('/')}/api/v1/{path}", params=query, headers=headers, timeout=10)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         _fail(f"no answer from the hub at {url}: {error}; is it running? Start it with `botyard hub`")
     if answer.is_error:

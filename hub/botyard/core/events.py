@@ -35,6 +35,13 @@ class RobotRemoved(HubEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RobotRetired(HubEvent):
+    """A robot left the fleet: what it sent stays, and nothing more of it is taken in."""
+
+    robot: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RobotSeen(HubEvent):
     """A robot gave a sign of life. It is no change: nothing else about it is different."""
 

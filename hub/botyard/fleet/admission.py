@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from botyard.plugin.api import Allow, AuthProvider, Connection, Deny
+from botyard_schemas import Reason
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +21,15 @@ class Admission(enum.Enum):
     ACCEPTED = "accepted"
     PENDING = "pending"
     REFUSED = "refused"
+    RETIRED = "retired"
+
+    @property
+    def refusal(self) -> Reason:
+        """Why messages of a robot that is not accepted are refused."""
+        return _REFUSALS.get(self, Reason.REFUSED)
+
+
+_REFUSALS = {Admission.PENDING: Reason.UNKNOWN_ROBOT, Admission.RETIRED: Reason.RETIRED}
 
 
 class Admitted(NamedTuple):

@@ -2,31 +2,28 @@
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import msgspec
 
-from botyard.core.actor import HUB, Actor, robot_actor
+from botyard.core.actor import Actor, robot_actor
 from botyard.core.bus import Bus
 from botyard.core.config import FleetConfig
-from botyard.core.events import EventNoted, RobotChanged, RobotLeaving, RobotRemoved, RobotSeen
+from botyard.core.events import RobotChanged, RobotLeaving, RobotRemoved, RobotRetired, RobotSeen
 from botyard.core.tasks import Tasks
 from botyard.fleet.admission import Admission, Admitted, authenticate
 from botyard.fleet.presence import PresenceTracker
 from botyard.fleet.record import RobotRecord
+from botyard.fleet.rows import Rows
+from botyard.fleet.watch import Notes, PresenceWatch
 from botyard.plugin.api import AuthProvider, Connection, Deny, Inbound
-from botyard.store.base import EventRow, RobotRow, Store, StoreError
+from botyard.store.base import RobotRow, Store
 from botyard_schemas import Envelope, Presence, State
 from botyard_schemas.clock import Clock
-from botyard_schemas.messages import Severity
-
-log = logging.getLogger(__name__)
 
 # Robots that wait to be accepted; more are refused, so that a stranger cannot fill the hub with names.
 MAX_PENDING = 1000
-TICK = 1.0
 
 
 class Fleet:
@@ -42,10 +39,10 @@ class Fleet:
         # by robot: on which connection (transport, peer, token) it came last, and what was decided about that
         self._admissions: dict[str, Admitted] = {}
         self._meeting = asyncio.Lock()
-        self._changing = asyncio.Lock()  # rows are written to the store one after the other, or an older one may win
         self._removing: set[str] = set()
-        self._unsaved: dict[str, RobotRow] = {}
-        self._save = asyncio.Event()
+        self._rows = Rows(store, clock)
+        self._notes = Notes(bus, clock)
+        self._watch = PresenceWatch(config, bus, clock, self._notes)
         self._tasks = Tasks()
 
     async def __aenter__(self) -> Self:
@@ -56,8 +53,8 @@ class Fleet:
                 record.state = msgspec.json.decode(stored.body, type=State)
                 record.state_ts = record.last_seen = stored.ts
         await self._tasks.__aenter__()
-        self._tasks.start(self._watch_silence(), "hub.fleet.silence")
-        self._tasks.start(self._save_introductions(), "hub.fleet.save")
+        self._tasks.start(self._watch.run(self.all), "hub.fleet.silence")
+        self._tasks.start(self._rows.run(), "hub.fleet.save")
         return self
 
     async def __aexit__(self, *exc: Any) -> None:
@@ -65,20 +62,29 @@ class Fleet:
         await self._tasks.__aexit__(*exc)
 
     def _new_record(self, row: RobotRow) -> RobotRecord:
-        return RobotRecord(row, PresenceTracker(heard=self._clock.monotonic()))
+        record = RobotRecord(row, PresenceTracker(heard=self._clock.monotonic()))
+        if row.retired is not None:
+            record.retires(row.retired)
+        return record
 
     # --- reading
 
     def __len__(self) -> int:
-        return len(self._robots)
+        """Robots that have not retired."""
+        return sum(not record.retired for record in self._robots.values())
 
     def get(self, robot: str) -> RobotRecord | None:
-        """The robot's record; only this class may change it."""
+        """The robot's record, also when it has retired; only this class may change it."""
         return self._robots.get(robot)
 
-    def all(self) -> list[RobotRecord]:
-        """All records, by id."""
-        return [self._robots[robot] for robot in sorted(self._robots)]
+    def active(self, robot: str) -> RobotRecord | None:
+        """The robot's record unless it has retired."""
+        record = self._robots.get(robot)
+        return None if record is None or record.retired else record
+
+    def all(self, *, retired: bool = False) -> list[RobotRecord]:
+        """Records by id, of those that have not retired, or of all."""
+        return [self._robots[robot] for robot in sorted(self._robots) if retired or not self._robots[robot].retired]
 
     # --- what robots do
 
@@ -126,7 +132,7 @@ class Fleet:
     async def _register(self, robot: str) -> tuple[Admission, str]:
         record = self._robots.get(robot)
         if record is None:
-            pending = sum(not known.row.accepted for known in self._robots.values())
+            pending = sum(not known.row.accepted and not known.retired for known in self._robots.values())
             if not self._config.auto_accept and pending >= MAX_PENDING:
                 return Admission.REFUSED, f"{pending} robots wait to be accepted already"
             row = RobotRow(id=robot, created=self._clock.now(), name=robot, type="", accepted=self._config.auto_accept)
@@ -136,8 +142,10 @@ class Fleet:
                 row = next(known for known in await self._store.robots() if known.id == robot)
             record = self._robots[robot] = self._new_record(row)
             how = "takes part" if row.accepted else "waits to be accepted"
-            self._note(robot, robot_actor(robot), "robot.registered", "info", f"first contact; the robot {how}")
+            self._notes.write(robot, robot_actor(robot), "robot.registered", f"first contact; the robot {how}")
             self._bus.publish(RobotChanged(actor=robot_actor(robot), robot=robot))
+        if record.retired:
+            return Admission.RETIRED, f"the robot is retired; `botyard robots return {robot}` lets it take part again"
         if record.row.accepted:
             return Admission.ACCEPTED, ""
         return Admission.PENDING, "the robot waits to be accepted"
@@ -146,6 +154,7 @@ class Fleet:
         """A robot that may not take part (yet) gave a sign of life."""
         if record := self._robots.get(robot):
             record.last_seen = message.received
+        if record and not record.retired:
             self._bus.publish(RobotSeen(actor=robot_actor(robot), robot=robot, at=message.received))
 
     def observe(self, envelope: Envelope, message: Inbound) -> bool:
@@ -158,11 +167,13 @@ class Fleet:
         before = record.presence.status
         body = envelope.body
         if isinstance(body, Presence):
+            if body.reason == "retired" and not message.retained:
+                self._retire_itself(record)
+                return False
             changed = record.presence.on_presence(body, message.received, now, retained=message.retained)
         else:
             changed = record.presence.on_message(message.received, now, sessions=message.transport != "http")
-        if changed:
-            self._presence_changed(record, before)
+        changed = changed and self._watch.changed(record, before)
         news = isinstance(body, State) and record.takes_over(body, envelope)
         if isinstance(body, State) and news:
             self._introduce(record, body)
@@ -182,9 +193,7 @@ class Fleet:
         name = about.name if about.name and row.name == row.id else row.name
         kind = row.type or about.type or ""
         if (name, kind) != (row.name, row.type):
-            record.row = msgspec.structs.replace(row, name=name, type=kind)
-            self._unsaved[row.id] = record.row
-            self._save.set()
+            self._rows.change_later(record, {"name": name, "type": kind})
 
     # --- what people do
 
@@ -198,7 +207,7 @@ class Fleet:
                 raise KeyError(row.id)
             await self._store.add_robot(row)
             record = self._robots[row.id] = self._new_record(row)
-        self._note(row.id, actor, "robot.registered", "info", "registered before first contact")
+        self._notes.write(row.id, actor, "robot.registered", "registered before first contact")
         self._bus.publish(RobotChanged(actor=actor, robot=row.id))
         return record
 
@@ -207,21 +216,12 @@ class Fleet:
         return await self._tasks.whole(self._change(robot, changes, actor), f"hub.fleet.change {robot}")
 
     async def _change(self, robot: str, changes: Mapping[str, Any], actor: Actor) -> RobotRecord:
-        async with self._changing:
-            record = self._robots[robot]
-            before = record.row
-            row = msgspec.structs.replace(before, **changes)
-            await self._store.change_robot(row)
-            if record.row is before:
-                record.row = row
-                self._unsaved.pop(robot, None)
-            else:  # it introduced itself meanwhile
-                record.row = self._unsaved[robot] = msgspec.structs.replace(record.row, **changes)
-                self._save.set()
+        record = self._robots[robot]
+        before, row = await self._rows.change(record, changes)
         self._admissions.pop(robot, None)
         accepted = row.accepted and not before.accepted
         name = "robot.accepted" if accepted else "robot.changed"
-        self._note(robot, actor, name, "info", "may take part now" if accepted else "its description was changed")
+        self._notes.write(robot, actor, name, "may take part now" if accepted else "its description was changed")
         self._bus.publish(RobotChanged(actor=actor, robot=robot))
         return record
 
@@ -239,60 +239,66 @@ class Fleet:
             with contextlib.suppress(KeyError):  # gone from the store already: something ended half way once
                 await self._store.remove_robot(robot)
             del self._robots[robot]
-            self._unsaved.pop(robot, None)
+            self._rows.forget(robot)
         finally:
             self._removing.discard(robot)
-        self._note(None, actor, "robot.removed", "info", f"{robot} was removed with everything that it sent")
+        self._notes.write(None, actor, "robot.removed", f"{robot} was removed with everything that it sent")
         self._bus.publish(RobotRemoved(actor=actor, robot=robot))
 
-    # --- time
+    # --- retiring and coming back
 
-    async def _watch_silence(self) -> None:
-        while True:
-            await self._clock.sleep(TICK)
-            at, now = self._clock.now(), self._clock.monotonic()
-            for record in list(self._robots.values()):
-                before = record.presence.status
-                if record.presence.on_time(at, now, self._config.offline_after):
-                    self._presence_changed(record, before)
-                    self._bus.publish(RobotChanged(actor=HUB, robot=record.row.id))
+    async def retire(self, robot: str, actor: Actor) -> RobotRecord:
+        """Let a robot leave the fleet; what it sent stays. Raises KeyError."""
+        return await self._tasks.whole(self._retire(robot, actor), f"hub.fleet.retire {robot}")
 
-    async def _save_introductions(self) -> None:
-        while True:
-            await self._save.wait()
-            self._save.clear()
-            failed = False
-            while self._unsaved:
-                try:
-                    async with self._changing:
-                        await self._save_introduction()
-                except StoreError as error:
-                    if not failed:
-                        log.warning("what robots say of themselves is not saved yet: %s", error)
-                    failed = True
-                    await self._clock.sleep(TICK)
+    async def _retire(self, robot: str, actor: Actor) -> RobotRecord:
+        record = self._robots[robot]
+        if not record.retired:
+            before, _ = await self._rows.change(record, {"retired": self._clock.now()})
+            if before.retired is None:
+                self._has_retired(record, actor)
+        return record
 
-    async def _save_introduction(self) -> None:
-        robot, row = next(iter(self._unsaved.items()), (None, None))
-        if robot is None or row is None:
-            return
-        with contextlib.suppress(KeyError):  # removed in the meantime
-            await self._store.change_robot(row)
-        if self._unsaved.get(robot) is row:
-            del self._unsaved[robot]
+    def _retire_itself(self, record: RobotRecord) -> None:
+        if not record.retired:
+            self._rows.change_later(record, {"retired": self._clock.now()})
+            self._has_retired(record, robot_actor(record.row.id))
 
-    def _presence_changed(self, record: RobotRecord, before: str) -> None:
-        presence = record.presence
-        if before == "unknown":
-            return  # the hub has just started; it is news to the hub only
-        severity: Severity = "info" if presence.status == "online" or presence.reason == "stopped" else "warning"
-        actor = HUB if presence.reason == "silence" else robot_actor(record.row.id)
-        self._note(
-            record.row.id, actor, f"robot.{presence.status}", severity, f"is {presence.status} ({presence.reason})"
-        )
+    def _has_retired(self, record: RobotRecord, actor: Actor) -> None:
+        robot = record.row.id
+        record.retires(record.row.retired or self._clock.now())
+        self._admissions.pop(robot, None)
+        self._notes.write(robot, actor, "robot.retired", "has left the fleet; what it sent stays")
+        self._bus.publish(RobotRetired(actor=actor, robot=robot))
+        self._bus.publish(RobotChanged(actor=actor, robot=robot))
 
-    def _note(self, robot: str | None, actor: Actor, name: str, severity: Severity, message: str) -> None:
-        row = EventRow(
-            ts=self._clock.now(), robot=robot, actor=str(actor), name=name, severity=severity, message=message
-        )
-        self._bus.publish(EventNoted(actor=actor, event=row))
+    async def bring_back(self, robot: str, actor: Actor) -> RobotRecord:
+        """Let a retired robot take part again. Raises KeyError."""
+        return await self._tasks.whole(self._bring_back(robot, actor), f"hub.fleet.return {robot}")
+
+    async def _bring_back(self, robot: str, actor: Actor) -> RobotRecord:
+        record = self._robots[robot]
+        if record.retired:
+            before, _ = await self._rows.change(record, {"retired": None})
+            if before.retired is not None:
+                self._has_returned(record, actor)
+        return record
+
+    def comes_back(self, robot: str) -> tuple[Admission, str]:
+        """A retired robot that was let in says that it wants to take part again; gives what is decided about that."""
+        record = self._robots[robot]
+        if not self._config.auto_accept:
+            sentence = "robots do not come back by themselves here (fleet.auto_accept)"
+            return Admission.RETIRED, f"the robot is retired, and {sentence}; `botyard robots return {robot}` does it"
+        self._rows.change_later(record, {"retired": None})
+        self._has_returned(record, robot_actor(robot))
+        if not record.row.accepted:
+            return Admission.PENDING, "the robot waits to be accepted"
+        return Admission.ACCEPTED, ""
+
+    def _has_returned(self, record: RobotRecord, actor: Actor) -> None:
+        robot = record.row.id
+        record.presence.on_returned(self._clock.monotonic())
+        self._admissions.pop(robot, None)
+        self._notes.write(robot, actor, "robot.returned", "takes part again")
+        self._bus.publish(RobotChanged(actor=actor, robot=robot))

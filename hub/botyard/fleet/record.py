@@ -1,8 +1,9 @@
 """What the hub knows of one robot."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from botyard.fleet.flapping import Flapping
 from botyard.fleet.presence import PresenceTracker
 from botyard.store.base import RobotRow
 from botyard_schemas import Envelope, State
@@ -16,6 +17,7 @@ class RobotRecord:
 
     row: RobotRow
     presence: PresenceTracker
+    flapping: Flapping = field(default_factory=Flapping)
     last_seen: int | None = None
     state: State | None = None
     state_ts: int | None = None
@@ -33,6 +35,16 @@ class RobotRecord:
             return False
         self.state, self.state_ts, self.state_number = state, envelope.ts, (envelope.epoch, envelope.seq)
         return True
+
+    def retires(self, at: int) -> None:
+        """It has left the fleet; what it said last stays."""
+        self.presence.on_retired(at)
+        self.flapping = Flapping()
+
+    @property
+    def retired(self) -> bool:
+        """Whether it has left the fleet."""
+        return self.row.retired is not None
 
     @property
     def logical(self) -> LogicalStatus:

@@ -21,6 +21,7 @@ from botyard.ingest.refusal import (
     number_of,
     quarantine_row,
     session_of,
+    wants_back,
 )
 from botyard.ingest.throttle import Throttle
 from botyard.ingest.times import TimeCheck
@@ -106,10 +107,11 @@ class Ingest:
         decision = self._fleet.admission(message, robot, token, session)
         if decision is None:
             decision = await self._meet(message, robot, token, session)
+        if decision[0] is Admission.RETIRED and wants_back(raw):
+            decision = self._fleet.comes_back(robot)
         if decision[0] is not Admission.ACCEPTED:
             self._fleet.glimpse(robot, message)
-            reason = Reason.UNKNOWN_ROBOT if decision[0] is Admission.PENDING else Reason.REFUSED
-            return self._refuse(message, WireError(reason, decision[1], raw))
+            return self._refuse(message, WireError(decision[0].refusal, decision[1], raw))
         try:
             kind = raw.get("type")
             if isinstance(kind, str) and kind not in UP_TYPES:
@@ -131,7 +133,7 @@ class Ingest:
         address = topics.parse(message.topic)
         if address is None or address.type != "presence":
             return False
-        return not message.payload or self._fleet.get(address.robot) is None
+        return not message.payload or self._fleet.active(address.robot) is None
 
     def _sender(self, message: Inbound, raw: dict[str, Any]) -> str:
         """The robot that sent it, which the topic and the envelope agree on."""

@@ -64,3 +64,9 @@ def session_of(raw: dict[str, Any]) -> str | None:
     body = raw.get("body")
     session = body.get("session") if isinstance(body, dict) else None
     return session if isinstance(session, str) else None
+
+
+def wants_back(raw: dict[str, Any]) -> bool:
+    """Whether it is the presence message in which a retired robot says that it takes part again."""
+    body = raw.get("body")
+    return raw.get("type") == "presence" and isinstance(body, dict) and body.get("reason") == "returned"

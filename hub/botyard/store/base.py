@@ -115,7 +115,7 @@ class Committed(msgspec.Struct, frozen=True):
 
 
 class RobotRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A robot as people describe it, and whether it may take part."""
+    """A robot as people describe it, and whether it may take part. `retired` is when it left the fleet, if it has."""
 
     id: str
     created: int
@@ -125,6 +125,7 @@ class RobotRow(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     notes: str = ""
     accepted: bool = True
+    retired: int | None = None
 
 
 class ChannelRow(msgspec.Struct, frozen=True, kw_only=True):

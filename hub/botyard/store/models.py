@@ -23,6 +23,7 @@ class Robot(Model):
     tags = fields.TextField()
     notes = fields.TextField()
     accepted = fields.BooleanField()
+    retired = fields.BigIntField(null=True)
 
     class Meta:
         table = "robot"

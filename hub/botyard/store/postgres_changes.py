@@ -9,10 +9,10 @@ from botyard.store.postgres_server import Connection
 
 SLICE = 5000  # rows that one step of `purge` deletes, so that commits never wait long
 
-INSERT_ROBOT = """INSERT INTO robot (id, created, name, type, "group", tags, notes, accepted)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING RETURNING id"""
+INSERT_ROBOT = """INSERT INTO robot (id, created, name, type, "group", tags, notes, accepted, retired)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING id"""
 UPDATE_ROBOT = """UPDATE robot SET created = $2, name = $3, type = $4, "group" = $5, tags = $6, notes = $7,
-    accepted = $8 WHERE id = $1 RETURNING id"""
+    accepted = $8, retired = $9 WHERE id = $1 RETURNING id"""
 PURGE_SAMPLES = """DELETE FROM sample WHERE series_id = $1 AND (ts, id) IN
     (SELECT ts, id FROM sample WHERE series_id = $1 ORDER BY ts, id LIMIT $2)"""
 # What a robot sent, apart from its samples; events about it that came from elsewhere stay, they are the audit trail.
@@ -29,7 +29,8 @@ _json = msgspec.json.Encoder().encode
 def robot_values(robot: RobotRow) -> tuple[Any, ...]:
     """The columns of the row. Raises StoreError."""
     try:
-        return (*msgspec.structs.astuple(robot)[:5], _json(robot.tags).decode(), robot.notes, robot.accepted)
+        *before, tags, notes, accepted, retired = msgspec.structs.astuple(robot)
+        return (*before, _json(tags).decode(), notes, accepted, retired)
     except (ValueError, TypeError) as error:
         raise StoreError(f"robot {robot.id!r} cannot be stored: {error}") from error
 

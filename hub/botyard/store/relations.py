@@ -57,6 +57,7 @@ async def robots() -> list[RobotRow]:
             tags=_tags.decode(row.tags),
             notes=row.notes,
             accepted=row.accepted,
+            retired=row.retired,
         )
         for row in await models.Robot.all().order_by("id")
     ]

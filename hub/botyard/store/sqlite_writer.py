@@ -43,10 +43,10 @@ UPSERT_MARK = """INSERT INTO mark (id, session, n, answer) VALUES (1, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET session = excluded.session, n = excluded.n, answer = excluded.answer"""
 UPSERT_SERIES = """INSERT INTO series (robot, channel, type, unit) VALUES (?, ?, ?, ?)
     ON CONFLICT (robot, channel) DO UPDATE SET type = excluded.type, unit = excluded.unit RETURNING id"""
-INSERT_ROBOT = """INSERT INTO robot (id, created, name, type, "group", tags, notes, accepted)
-    VALUES (:id, :created, :name, :type, :group, :tags, :notes, :accepted)"""
+INSERT_ROBOT = """INSERT INTO robot (id, created, name, type, "group", tags, notes, accepted, retired)
+    VALUES (:id, :created, :name, :type, :group, :tags, :notes, :accepted, :retired)"""
 UPDATE_ROBOT = """UPDATE robot SET created = :created, name = :name, type = :type, "group" = :group, tags = :tags,
-    notes = :notes, accepted = :accepted WHERE id = :id"""
+    notes = :notes, accepted = :accepted, retired = :retired WHERE id = :id"""
 # What a robot sent, apart from its samples; events about it that came from elsewhere stay, they are the audit trail.
 PURGES = (
     "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE robot = ? AND epoch IS NOT NULL LIMIT ?)",

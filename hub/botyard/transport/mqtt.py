@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from botyard.core.actor import HUB
 from botyard.core.config import Config, is_loopback
-from botyard.core.events import RobotRemoved, TransportChanged
+from botyard.core.events import RobotRemoved, RobotRetired, TransportChanged
 from botyard.core.tasks import Tasks
 from botyard.plugin.api import AuthProvider, Inbound, Inbox, PluginContext, Transport, hookimpl
 from botyard.transport.client import Connection, Login, MqttError, connected
@@ -116,6 +116,7 @@ class MqttTransport(Transport):
                 await stack.enter_async_context(self.broker)
                 self._address.port = self.broker.port
             stack.callback(self._context.bus.subscribe(RobotRemoved, self._forget))
+            stack.callback(self._context.bus.subscribe(RobotRetired, self._forget))
             await self._tasks.__aenter__()
             stack.push_async_exit(self._end)
             self._tasks.start(self._keep_connected(), "hub.mqtt")
@@ -179,7 +180,7 @@ class MqttTransport(Transport):
                 client.confirm(some)
                 await asyncio.sleep(0)
 
-    def _forget(self, removed: RobotRemoved) -> None:
+    def _forget(self, removed: RobotRemoved | RobotRetired) -> None:
         """The presence that the broker retains would bring a removed robot back at the next start."""
         if self._client is None:
             self._removed.add(removed.robot)

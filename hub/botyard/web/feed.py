@@ -90,7 +90,7 @@ class Feed:
             self._forgotten = max(self._forgotten, self._changes[0][0])
         self._changes.append((self._number, robot))
         self._encoded.pop(robot, None)
-        gone = self._hub.fleet.get(robot) is None
+        gone = self._hub.fleet.active(robot) is None
         if gone:
             self._seen.pop(robot, None)
         for client in self._clients:
@@ -193,7 +193,7 @@ class Feed:
         return frames
 
     def _changes_frame(self, robots: set[str], events: list[bytes], skipped: int, *, hub: bool) -> bytes:
-        known = sorted(robot for robot in robots if self._hub.fleet.get(robot))
+        known = sorted(robot for robot in robots if self._hub.fleet.active(robot))
         return msgspec.json.encode(
             {
                 "type": "changes",

@@ -11,7 +11,8 @@ import msgspec
 from botyard.fleet.sites import Site
 from botyard_schemas.messages import State, ValueType
 
-Registration = Literal["pending", "accepted"]
+Registration = Literal["pending", "accepted", "retired"]
+PresenceReason = Literal["connected", "message", "silence", "stopped", "last_will", "socket_closed", "retired"]
 LogicalStatus = Literal["idle", "busy", "offline", "maintenance", "updating", "recovering", "error"]
 PresenceStatus = Literal["online", "stale", "offline", "unknown"]
 Severity = Literal["debug", "info", "warning", "error", "critical"]
@@ -28,20 +29,46 @@ class RobotSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PresenceView(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a robot is connected, since when, and why it is said to be."""
+    """Whether a robot is connected, since when, and why it is said to be: it `connected`, a `message` came, its
+    heartbeats stayed away (`silence`), it ended (`stopped`), the broker lost it (`last_will`), the hub lost its own
+    connection to it (`socket_closed`), or it was `retired`. While it is `flapping`, `changes` counts the changes, which
+    make no events."""
 
     status: PresenceStatus
     since: int | None = None
-    reason: str | None = None
+    reason: PresenceReason | None = None
+    flapping: bool = False
+    changes: int = 0
+
+
+class ClockView(msgspec.Struct, frozen=True, kw_only=True):
+    """What the robot said of its clock at `at`: hub time minus its own clock (`offset`), and the round trip of the
+    exchange that this was measured with, in microseconds."""
+
+    offset: int
+    round_trip: int | None
+    at: int
+
+
+class SyncView(msgspec.Struct, frozen=True, kw_only=True):
+    """What the robot said of its outbox at `at`: messages that wait for the hub (`behind`), and those that it had to
+    give up since the outbox was made (`dropped`)."""
+
+    behind: int
+    dropped: int
+    at: int
 
 
 class RobotStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What the hub has observed of a robot."""
+    """What the hub has observed of a robot. `retired` is when it left the fleet."""
 
     registration: Registration
     logical: LogicalStatus
     presence: PresenceView
+    retired: int | None = None
     last_seen: int | None = None
+    clock: ClockView | None = None
+    sync: SyncView | None = None
     state: State | None = None
     state_ts: int | None = None
 

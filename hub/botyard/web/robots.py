@@ -1,6 +1,6 @@
 """Robots: list, describe, accept, remove."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from quart import Blueprint, Response
@@ -36,12 +36,13 @@ SHOWN_MESSAGES = 50
 
 
 class RobotQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which robots; every filter that is given has to match."""
+    """Which robots; every filter that is given has to match. Retired ones are listed for `registration=retired` and
+    `registration=any` only."""
 
     group: str | None = None
     tag: str | None = None
     type: str | None = None
-    registration: Registration | None = None
+    registration: Registration | Literal["any"] | None = None
     limit: int = 1000
     cursor: str | None = None
 
@@ -65,17 +66,23 @@ async def list_robots() -> Response:
     limit = limit_of(query.limit)
     found = [
         record
-        for record in the_hub().fleet.all()
+        for record in the_hub().fleet.all(retired=True)
         if (query.cursor is None or record.row.id > query.cursor)
         and (query.group is None or record.row.group == query.group)
         and (query.tag is None or query.tag in record.row.tags)
         and (query.type is None or record.row.type == query.type)
-        and (query.registration is None or record.row.accepted == (query.registration == "accepted"))
+        and _is_registered(record, query.registration)
     ]
     page = found[:limit]
     return reply(
         RobotPage(items=[robot_view(record) for record in page], next=page[-1].row.id if len(found) > limit else None)
     )
+
+
+def _is_registered(record: RobotRecord, wanted: str | None) -> bool:
+    if record.retired:
+        return wanted in ("retired", "any")
+    return wanted in (None, "any", "accepted" if record.row.accepted else "pending")
 
 
 @blueprint.post("")
@@ -102,7 +109,9 @@ async def create_robot() -> Response:
     try:
         record = await the_hub().fleet.create(row, the_actor())
     except KeyError:
-        raise ApiError(409, f"id: there is a robot {body.id!r} already", "id") from None
+        known = the_hub().fleet.get(body.id)
+        retired = " (retired; it can be returned)" if known is not None and known.retired else ""
+        raise ApiError(409, f"id: there is a robot {body.id!r} already{retired}", "id") from None
     return reply(robot_view(record), 201)
 
 
@@ -141,6 +150,31 @@ async def accept_robot(robot: str) -> Response:
     """Let a pending robot take part. What it kept meanwhile it sends again by itself."""
     record = record_of(robot)
     return reply(robot_view(record if record.row.accepted else await _changed(robot, {"accepted": True})))
+
+
+@blueprint.post("/<robot>/retire")
+@tag(TAGS)
+@document_response(Robot)
+@document_response(Problem, 404)
+async def retire_robot(robot: str) -> Response:
+    """Let a robot leave the fleet. What it sent stays readable; what it still sends is refused, and stays in its
+    outbox."""
+    try:
+        return reply(robot_view(await the_hub().fleet.retire(robot, the_actor())))
+    except KeyError:
+        missing("robot", robot)
+
+
+@blueprint.post("/<robot>/return")
+@tag(TAGS)
+@document_response(Robot)
+@document_response(Problem, 404)
+async def return_robot(robot: str) -> Response:
+    """Let a retired robot take part again. What it kept meanwhile it sends again by itself."""
+    try:
+        return reply(robot_view(await the_hub().fleet.bring_back(robot, the_actor())))
+    except KeyError:
+        missing("robot", robot)
 
 
 async def _changed(robot: str, changes: dict[str, Any]) -> RobotRecord:

@@ -8,6 +8,7 @@ from botyard.fleet.record import RobotRecord
 from botyard.store.base import StoredEvent, StoredQuarantine
 from botyard.web.models import (
     BrokerView,
+    ClockView,
     EventView,
     HubView,
     PresenceView,
@@ -15,6 +16,7 @@ from botyard.web.models import (
     Robot,
     RobotSpec,
     RobotStatus,
+    SyncView,
 )
 from botyard_schemas import __version__
 
@@ -24,20 +26,44 @@ if TYPE_CHECKING:
 
 def robot_view(record: RobotRecord) -> Robot:
     """One robot."""
-    row, presence = record.row, record.presence
+    row, presence, flapping = record.row, record.presence, record.flapping
     return Robot(
         id=row.id,
         created=row.created,
         spec=RobotSpec(name=row.name, type=row.type, group=row.group, tags=list(row.tags), notes=row.notes),
         status=RobotStatus(
-            registration="accepted" if row.accepted else "pending",
+            registration="retired" if record.retired else "accepted" if row.accepted else "pending",
             logical=record.logical,
-            presence=PresenceView(status=presence.status, since=presence.since, reason=presence.reason),
+            presence=PresenceView(
+                status=presence.status,
+                since=presence.since,
+                reason=presence.reason,
+                flapping=flapping.active,
+                changes=flapping.changes,
+            ),
+            retired=row.retired,
             last_seen=record.last_seen,
+            clock=_clock_view(record),
+            sync=_sync_view(record),
             state=record.state,
             state_ts=record.state_ts,
         ),
     )
+
+
+def _clock_view(record: RobotRecord) -> ClockView | None:
+    link = record.state.link if record.state else None
+    if link is None or record.state_ts is None or isinstance(link.clock_offset, msgspec.UnsetType):
+        return None
+    round_trip = None if isinstance(link.round_trip, msgspec.UnsetType) else link.round_trip
+    return ClockView(offset=link.clock_offset, round_trip=round_trip, at=record.state_ts)
+
+
+def _sync_view(record: RobotRecord) -> SyncView | None:
+    link = record.state.link if record.state else None
+    if link is None or record.state_ts is None:
+        return None
+    return SyncView(behind=link.backlog, dropped=link.dropped, at=record.state_ts)
 
 
 def event_view(event: StoredEvent) -> EventView:

@@ -21,10 +21,13 @@ function robot(id: string, { name = id, state, logical = "idle", pending, group 
     status: {
       registration: pending ? "pending" : "accepted",
       logical,
-      presence: { status: "online", since: null, reason: null },
+      presence: { status: "online", since: null, reason: null, flapping: false, changes: 0 },
       last_seen: null,
       state: full,
       state_ts: null,
+      retired: null,
+      clock: null,
+      sync: null,
     },
   };
 }

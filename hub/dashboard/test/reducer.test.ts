@@ -15,8 +15,8 @@ const hub: HubView = {
 
 function robot(id: string, name = id): Robot {
   const spec = { name, type: "t", group: null, tags: [], notes: "" };
-  const presence = { status: "online" as const, since: null, reason: null };
-  const observed = { last_seen: null, state: null, state_ts: null };
+  const presence = { status: "online" as const, since: null, reason: null, flapping: false, changes: 0 };
+  const observed = { retired: null, last_seen: null, clock: null, sync: null, state: null, state_ts: null };
   return { id, created: 0, spec, status: { registration: "accepted", logical: "idle", presence, ...observed } };
 }
 

@@ -2,8 +2,10 @@
 
 export type ClientFrame = Watch | Ping;
 export type LogicalStatus = "idle" | "busy" | "offline" | "maintenance" | "updating" | "recovering" | "error";
+export type PresenceReason =
+  "connected" | "message" | "silence" | "stopped" | "last_will" | "socket_closed" | "retired";
 export type PresenceStatus = "online" | "stale" | "offline" | "unknown";
-export type Registration = "pending" | "accepted";
+export type Registration = "pending" | "accepted" | "retired";
 export type ServerFrame = Snapshot | Changes | Readings | Fault;
 export type Severity = "debug" | "info" | "warning" | "error" | "critical";
 export type ValueType = "number" | "integer" | "boolean" | "text" | "object" | "pose" | "geo";
@@ -89,23 +91,44 @@ export interface RobotSpec {
   notes: string;
 }
 /**
- * What the hub has observed of a robot.
+ * What the hub has observed of a robot. `retired` is when it left the fleet.
  */
 export interface RobotStatus {
-  registration: "accepted" | "pending";
+  registration: "accepted" | "pending" | "retired";
   logical: "busy" | "error" | "idle" | "maintenance" | "offline" | "recovering" | "updating";
   presence: PresenceView;
+  retired: number | null;
   last_seen: number | null;
+  clock: ClockView | null;
+  sync: SyncView | null;
   state: State | null;
   state_ts: number | null;
 }
 /**
- * Whether a robot is connected, since when, and why it is said to be.
+ * Whether a robot is connected, since when, and why it is said to be: it `connected`, a `message` came, its heartbeats stayed away (`silence`), it ended (`stopped`), the broker lost it (`last_will`), the hub lost its own connection to it (`socket_closed`), or it was `retired`. While it is `flapping`, `changes` counts the changes, which make no events.
  */
 export interface PresenceView {
   status: "offline" | "online" | "stale" | "unknown";
   since: number | null;
-  reason: string | null;
+  reason: ("connected" | "last_will" | "message" | "retired" | "silence" | "socket_closed" | "stopped") | null;
+  flapping: boolean;
+  changes: number;
+}
+/**
+ * What the robot said of its clock at `at`: hub time minus its own clock (`offset`), and the round trip of the exchange that this was measured with, in microseconds.
+ */
+export interface ClockView {
+  offset: number;
+  round_trip: number | null;
+  at: number;
+}
+/**
+ * What the robot said of its outbox at `at`: messages that wait for the hub (`behind`), and those that it had to give up since the outbox was made (`dropped`).
+ */
+export interface SyncView {
+  behind: number;
+  dropped: number;
+  at: number;
 }
 /**
  * The whole physical state of a robot.

@@ -199,9 +199,9 @@ export interface Presence {
    */
   status: "online" | "offline";
   /**
-   * Why this was sent.
+   * Why this was sent. `retired` (with `offline`): the robot leaves the fleet for good. `returned` (with `online`): a retired robot wants to take part again. `socket_closed` is said by a hub whose own WebSocket the robot was connected to.
    */
-  reason?: "connected" | "heartbeat" | "stopped" | "last_will";
+  reason?: "connected" | "heartbeat" | "stopped" | "last_will" | "socket_closed" | "retired" | "returned";
   /**
    * Names one connection, so that the late last will of an old connection is told from the end of the present one.
    */
