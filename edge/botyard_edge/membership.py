@@ -32,7 +32,7 @@ class MembershipError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """Speaks for one robot while its edge does not run. `clock` is the robot's own; `outbox` is that of the settings."""
+    """Speaks for one robot while its edge does not run. `clock` is its own; `outbox` that of the settings."""
 
     config: Config
     clock: Clock

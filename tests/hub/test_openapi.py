@@ -42,6 +42,8 @@ OPERATIONS = [
     "PATCH /api/v1/robots/{robot}",
     "POST /api/v1/robots",
     "POST /api/v1/robots/{robot}/accept",
+    "POST /api/v1/robots/{robot}/retire",
+    "POST /api/v1/robots/{robot}/return",
     "POST /api/v1/session",
     "POST /api/v1/telemetry",
 ]

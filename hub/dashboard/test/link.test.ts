@@ -5,6 +5,7 @@ import { rows } from "../src/pages/fleet-rows";
 
 const NOW = 1_000_000e6;
 type Presence = Robot["status"]["presence"];
+const CALM = { flapping: false, changes: 0 };
 
 function robot(link: State["link"], presence: Partial<Presence> = {}, id = "r"): Robot {
   return {
@@ -14,8 +15,11 @@ function robot(link: State["link"], presence: Partial<Presence> = {}, id = "r"):
     status: {
       registration: "accepted",
       logical: "idle",
-      presence: { status: "online", since: NOW - 180e6, reason: "connected", ...presence },
+      presence: { status: "online", since: NOW - 180e6, reason: "connected", ...CALM, ...presence },
+      retired: null,
       last_seen: null,
+      clock: null,
+      sync: null,
       state: { mode: "auto", health: "ok", link },
       state_ts: null,
     },
@@ -30,15 +34,17 @@ describe("presence", () => {
     ["stale", "silence", "since 3 min (silent)", "3 min, silent"],
     ["offline", "moon_phase", "since 3 min (moon phase)", "3 min, moon phase"],
   ] as const)("of %s robots by %s is told with its time", (status, reason, detail, away) => {
-    const presence: Presence = { status, reason, since: NOW - 180e6 };
+    const presence = { status, reason, since: NOW - 180e6, ...CALM } as Presence; // also of a newer hub
     expect(presenceDetail(presence, NOW)).toBe(detail);
     expect(absence(presence, NOW)).toBe(away);
   });
 
   it("without a time or a reason says what is left", () => {
-    expect(presenceDetail({ status: "unknown", since: null, reason: null }, NOW)).toBe("");
-    expect(presenceDetail({ status: "online", since: NOW, reason: "connected" }, NOW)).toBe("just now (connected)");
-    expect(absence({ status: "offline", since: null, reason: "last_will" }, NOW)).toBe("connection lost");
+    expect(presenceDetail({ status: "unknown", since: null, reason: null, ...CALM }, NOW)).toBe("");
+    expect(presenceDetail({ status: "online", since: NOW, reason: "connected", ...CALM }, NOW)).toBe(
+      "just now (connected)",
+    );
+    expect(absence({ status: "offline", since: null, reason: "last_will", ...CALM }, NOW)).toBe("connection lost");
   });
 });
 
