@@ -1,1 +1,1 @@
-"""What Botyard costs, as ratios against a bare baseline that is measured in the same run."""
+"""What Botyard costs: as ratios against a bare baseline in the same run, and with `botyard bench`'s virtual robots."""

@@ -18,6 +18,7 @@ DEFAULT_PLUGINS = (
     "botyard.transport.mqtt",
     "botyard_plugins.local_access.hub",
     "botyard_plugins.simulation.hub",
+    "botyard_plugins.bench.hub",
 )
 ENTRY_POINT_GROUP = "botyard"
 

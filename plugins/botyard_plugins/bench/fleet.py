@@ -1,0 +1,345 @@
+"""The virtual robots of one process: what each of them does when."""
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from botyard_plugins.bench import mqtt
+from botyard_plugins.bench.link import Address, Link
+from botyard_plugins.bench.messages import Bodies, Template, presence
+from botyard_plugins.bench.outbox import Outbox
+from botyard_plugins.bench.plan import Plan
+from botyard_plugins.bench.statistics import Durations
+from botyard_schemas import topics
+from botyard_schemas.clock import Clock
+
+# As the real edge: what is not acknowledged for so many seconds is sent again, then after twice as long, and so on.
+RESEND_AFTER = 5.0
+MOST_PATIENT = 3  # doublings
+HEARTBEAT = 10.0
+LOOK_EVERY = 0.5
+SLICES = int(HEARTBEAT / LOOK_EVERY)
+# Messages of one robot in a row, before others have their turn.
+TURN = 64
+MAX_STAMP = 2**53 - 1
+
+
+class _Body(msgspec.Struct):
+    epoch: str
+    seq: int
+
+
+class _Ack(msgspec.Struct):
+    body: _Body
+
+
+_decode = msgspec.json.Decoder(_Ack).decode
+
+
+class Robot:
+    """One virtual robot. `heard` is when its hub last made progress; `tokens` is what its pace still allows."""
+
+    __slots__ = ("box", "heard", "id", "last", "link", "old", "patience", "since", "template", "tokens")
+
+    def __init__(self, robot: str, box: Outbox, template: Template, link: Link) -> None:
+        self.id = robot
+        self.box = box
+        self.template = template
+        self.link = link
+        self.old = box.issued  # the messages up to here are those of the outage
+        self.last = box.stamps[-1] if box.issued else 0
+        self.heard = 0.0
+        self.since = 0.0
+        self.patience = 0
+        self.tokens = 0.0
+
+
+class Totals(msgspec.Struct):
+    """Counted since the start, over all robots of the process: messages made, acknowledged, put on the wire; messages
+    of the outage that are not acknowledged; robots that heard an acknowledgement; when the last old one was."""
+
+    issued: int = 0
+    acked: int = 0
+    sent: int = 0
+    backlog: int = 0
+    met: int = 0
+    drained: float | None = None
+
+
+class Fleet:
+    """The robots with the numbers `share` of the plan. `links` are to be run by the owner, and `pump` called often."""
+
+    def __init__(self, plan: Plan, share: range, address: Address, run: str, clock: Clock) -> None:
+        self.totals = Totals()
+        self.acked = Durations()
+        self.late = Durations()
+        self.measuring = False
+        self.links: list[Link] = []
+        self.robots: list[Robot] = []
+        self._plan = plan
+        self._share = share
+        self._address = address
+        self._run = run
+        self._clock = clock
+        self._live = plan.speed == "rate"
+        self._by_topic: dict[bytes, Robot] = {}
+        self._waiting: dict[Robot, None] = {}  # robots that could send more: an ordered set
+        self._began: float | None = None
+        self._stopped = False
+        self._made = 0
+        self._looked = 0.0
+        self._live_from = MAX_STAMP
+        self._out: dict[Link, list[bytes]] = {}
+        self._on: dict[Link, list[Robot]] = {}
+        self._pace = max(plan.pace, 2 * plan.rate)
+        self._turn = 0
+
+    def prepare(self) -> None:
+        """Make robots and links. This takes a moment: all bodies are encoded."""
+        plan, rng = self._plan, random.Random(f"{self._plan.seed}-{self._share.start}")
+        bodies = Bodies(plan, rng)
+        self._span = bodies.step * plan.sets
+        count = len(self._share) if plan.connections is None else max(1, plan.connections // plan.generators)
+        count = min(count, len(self._share))
+        groups = [self._share[i::count] for i in range(count)]
+        now = self._clock.now()
+        for group in groups:
+            link = self._link([plan.robot(number) for number in group], rng)
+            self.links.append(link)
+            self._out[link], self._on[link] = [], []
+            for number in group:
+                stamps = list(_collected(plan, number, now, rng))
+                template = Template(plan.robot(number), self._run, bodies, plan.qos, rng.randrange(1_000_000))
+                robot = Robot(plan.robot(number), Outbox(plan.in_flight, stamps), template, link)
+                self._by_topic[topics.down(robot.id, "ack").encode()] = robot
+                self.robots.append(robot)
+                self._on[link].append(robot)
+                self.totals.issued += robot.old
+                self.totals.backlog += robot.old
+        self.robots.sort(key=lambda robot: int(robot.id.rpartition("-")[2]))
+
+    def _link(self, robots: list[str], rng: random.Random) -> Link:
+        alone, session = len(robots) == 1, self._session(robots[0])
+
+        def hello(link: Link) -> list[bytes]:
+            self._connected(link)
+            return self._present(link, robots, session, "online", "connected")
+
+        last = presence(robots[0], self._clock.now(), "offline", "last_will", session, None)
+        return Link(
+            f"botyard-{robots[0]}",
+            self._address,
+            [topics.down(robot, "ack") for robot in robots],
+            will=(topics.presence(robots[0]), last) if alone else None,  # a connection has one last will
+            hello=hello,
+            heard=self._hear,
+            rng=rng,
+        )
+
+    def _present(self, link: Link, robots: list[str], session: str, status: str, reason: str) -> list[bytes]:
+        now, interval = self._clock.now(), HEARTBEAT if status == "online" else None
+        return [
+            mqtt.publish(
+                topics.presence(robot),
+                presence(robot, now, status, reason, session, interval),
+                next(link.identifiers),
+                retain=True,
+            )
+            for robot in robots
+        ]
+
+    # --- what the owner tells
+
+    def begin(self) -> None:
+        """From now on the robots send."""
+        self._began = self._clock.monotonic()
+        self._live_from = self._clock.now()
+        for robot in self.robots:
+            robot.heard = robot.since = self._began
+            if robot.link.connected and (not self._live or robot.old):
+                self._waiting[robot] = None
+
+    def stop(self) -> None:
+        """From now on nothing new is made; what there is is still sent."""
+        self._stopped = True
+
+    def goodbye(self, link: Link, *, clear: bool) -> bytes:
+        """The last packets of a link: offline, and with `clear` nothing that the broker remembers."""
+        robots = [robot.id for robot in self._on[link]]
+        packets = self._present(link, robots, self._session(robots[0]), "offline", "stopped")
+        if clear:
+            packets += [
+                mqtt.publish(topics.presence(robot), b"", next(link.identifiers), retain=True) for robot in robots
+            ]
+        return b"".join(packets)
+
+    # --- what happens
+
+    def pump(self) -> None:
+        """Make and send what is due."""
+        if self._began is None:
+            return
+        now = self._clock.monotonic()
+        if self._live and not self._stopped:
+            self._make(now)
+        self._refill(now)
+        if now - self._looked >= LOOK_EVERY:
+            self._looked = now
+            self._look(now)
+        self.flush()
+
+    def flush(self) -> None:
+        """Give the links what was prepared for them."""
+        for link, packets in self._out.items():
+            if packets:
+                link.send(b"".join(packets))
+                self.totals.sent += len(packets)
+                packets.clear()
+
+    def _make(self, now: float) -> None:
+        """The live messages that are due by now, robot after robot."""
+        assert self._began is not None  # noqa: S101 - the caller looked
+        count, per_second = len(self.robots), self._plan.rate * len(self.robots)
+        due = int((now - self._began) * per_second)
+        if due > self._made and self.measuring:
+            self.late.add([int((now - self._began - (self._made + 1) / per_second) * 1e6)])
+        for number in range(self._made, due):
+            robot = self.robots[number % count]
+            seq = self._add(robot)
+            box = robot.box
+            if not robot.link.ready:
+                if robot.link.connected:
+                    self._waiting[robot] = None
+            elif box.next == seq:
+                if box.take():
+                    self._put(robot, seq)
+                else:
+                    self._waiting[robot] = None
+            elif box.take_ahead():
+                self._put(robot, seq)
+        self._made = due
+
+    def _add(self, robot: Robot) -> int:
+        robot.last = max(self._clock.now(), robot.last + self._span)
+        self.totals.issued += 1
+        return robot.box.add(robot.last)
+
+    def _put(self, robot: Robot, seq: int) -> None:
+        packet = robot.template.packet(seq, robot.box.ts(seq), robot.link.identifiers)
+        self._out[robot.link].append(packet)
+
+    def _refill(self, now: float) -> None:
+        """Send what waits, as far as windows and paces allow."""
+        for robot in list(self._waiting):
+            if not robot.link.ready:
+                continue
+            if not (self._catch_up(robot, now) if self._live else self._fill(robot)):
+                del self._waiting[robot]
+
+    def _fill(self, robot: Robot) -> bool:
+        """At full speed: fill the window, with what is to be sent again first. False, since there is no room left."""
+        box = robot.box
+        for _ in range(box.room()):
+            if box.next > box.issued:
+                if self._stopped:
+                    break
+                self._add(robot)
+            self._put(robot, box.take())
+        return False
+
+    def _catch_up(self, robot: Robot, now: float) -> bool:
+        """Send some of the backlog; whether there is more."""
+        pace = self._pace
+        robot.tokens = min(pace, robot.tokens + (now - robot.since) * pace)
+        robot.since = now
+        for _ in range(min(TURN, int(robot.tokens))):
+            seq = robot.box.take()
+            if not seq:
+                break
+            robot.tokens -= 1
+            self._put(robot, seq)
+        return robot.box.next <= robot.box.issued
+
+    def _look(self, now: float) -> None:
+        """Send again what the hub has been silent about, and be alive."""
+        for robot in self.robots:
+            box = robot.box
+            if not box.in_flight:
+                robot.heard = now
+            elif now - robot.heard > RESEND_AFTER * 2**robot.patience:
+                robot.patience = min(MOST_PATIENT, robot.patience + 1)
+                robot.heard = now
+                box.rewind()
+                self._waiting[robot] = None
+        # a slice of the robots at each look, so that the heartbeats are spread
+        self._turn = (self._turn + 1) % SLICES
+        for robot in self.robots[self._turn :: SLICES]:
+            if robot.link.ready:
+                beat = self._present(robot.link, [robot.id], self._session(robot.id), "online", "heartbeat")
+                robot.link.send(b"".join(beat))
+
+    def _session(self, robot: str) -> str:
+        return f"{self._run}-{robot}"[-64:]
+
+    def _connected(self, link: Link) -> None:
+        """Everything that is not acknowledged is sent again after a reconnect."""
+        for robot in self._on[link]:
+            robot.box.rewind()
+            if self._began is not None and (robot.box.next <= robot.box.issued or not self._live):
+                self._waiting[robot] = None
+
+    def _hear(self, topic: bytes, payload: bytes) -> None:
+        robot = self._by_topic.get(topic)
+        if robot is None:
+            return
+        ack = _decode(payload).body
+        if ack.epoch != self._run:
+            return
+        box = robot.box
+        before = box.acked
+        stamps = box.ack(ack.seq)
+        if not stamps:
+            return
+        now = self._clock.now()
+        robot.heard, robot.patience = self._clock.monotonic(), 0
+        totals = self.totals
+        totals.acked += len(stamps)
+        if not before:
+            totals.met += 1
+        if before < robot.old:
+            totals.backlog -= min(robot.old, box.acked) - before
+            if not totals.backlog:
+                totals.drained = robot.heard - (self._began or 0.0)
+        if self.measuring:
+            live = self._live_from
+            self.acked.add([now - ts for ts in stamps if ts >= live])
+        if box.next <= box.issued or not self._live:
+            self._waiting[robot] = None
+
+    def report(self) -> dict[str, Any]:
+        """Where things stand."""
+        return {
+            **msgspec.to_builtins(self.totals),
+            "connected": sum(link.connected for link in self.links),
+            "reconnects": sum(max(0, link.connections - 1) for link in self.links),
+            "links": len(self.links),
+            "problem": next((link.problem for link in self.links if not link.connected and link.problem), ""),
+        }
+
+    def samples_acked(self) -> int:
+        """Samples, over all channels, in the messages that are acknowledged."""
+        return sum(self._plan.samples(robot.box.acked) for robot in self.robots) * self._plan.channels
+
+    def wanted(self) -> Iterator[tuple[str, int, int]]:
+        """Each robot with how many messages it made, and how many of them are acknowledged."""
+        return ((robot.id, robot.box.issued, robot.box.acked) for robot in self.robots)
+
+
+def _collected(plan: Plan, number: int, now: int, rng: random.Random) -> Iterator[int]:
+    """Time stamps of the messages that a robot made in an outage until `now`: regular, give or take a millisecond."""
+    period = 1e6 / plan.rate
+    first = now - plan.outage * 1e6 + period * (number / plan.robots - 1)
+    wobble: Callable[[], float] = lambda: rng.uniform(-0.05, 0.05) * min(period, 20_000)  # noqa: E731
+    return (int(first + period * i + wobble()) for i in range(int(plan.outage * plan.rate)))
