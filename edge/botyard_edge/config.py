@@ -11,7 +11,6 @@ from typing import Any
 import pluggy
 
 from botyard_edge.driver import DriverSpec
-from botyard_edge.durable import GROUP, Durability
 from botyard_edge.link import LinkSettings
 from botyard_edge.node import Backoff
 from botyard_edge.outbox import LIMITS, Limits
@@ -19,6 +18,7 @@ from botyard_edge.pace import Pace
 from botyard_edge.plugins import build_plugin_manager, drivers, unknown_driver
 from botyard_edge.state import StateSettings
 from botyard_edge.telemetry import BatchLimits
+from botyard_edge.writing import GROUP, Durability
 from botyard_schemas import settings
 from botyard_schemas.messages import About
 from botyard_schemas.settings import SettingsError

@@ -9,7 +9,7 @@ from typing import Self
 from botyard_edge.outbox import LIMITS, Entry, Limits, new_epoch
 from botyard_edge.outboxcore import OutboxCore, need
 from botyard_edge.ranges import Span
-from botyard_edge.retention import Row, is_transient, victims
+from botyard_edge.retention import Row, expired, victims
 from botyard_schemas.clock import Clock
 from botyard_schemas.messages import Body
 
@@ -48,7 +48,7 @@ class MemoryOutbox(OutboxCore):
 
     async def put(self, body: Body, *, ts: int | None = None, wait: bool = False) -> int:
         if (oldest := self._old_age()) is not None:
-            self._give_up([row.seq for row in self._rows() if row.ts < oldest and is_transient(row)], "expired")
+            self._give_up(expired(self._rows(), oldest), "expired")
         return await super().put(body, ts=ts, wait=wait)
 
     async def read(self, after: int, limit: int) -> list[Entry]:

@@ -25,8 +25,8 @@ class OutboxError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that an outbox holds: messages, and bytes of encoded messages. Telemetry and states older than `max_age`
-    seconds are given up (None: never). Thinning keeps the last of each `thin` seconds, later of longer intervals."""
+    """The most that an outbox holds: messages, and bytes of encoded messages. Telemetry and repeated states older than
+    `max_age` seconds are given up (None: never). Thinning keeps the last of each `thin` seconds, then of more."""
 
     messages: int = 100_000
     bytes: int = 256 * 1024 * 1024

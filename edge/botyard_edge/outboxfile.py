@@ -13,7 +13,7 @@ from pathlib import Path
 from botyard_edge.notices import Notice, read_notice
 from botyard_edge.outbox import Entry, OutboxError
 from botyard_edge.ranges import Span
-from botyard_edge.retention import Need, Row, is_transient, victims
+from botyard_edge.retention import Need, Row, expired, victims
 
 VERSION = 1
 
@@ -147,9 +147,9 @@ class OutboxFile:
             return victims(lambda: self._rows(after), need, interval)
 
     def older(self, ts: int, after: int) -> list[int]:
-        """Telemetry and states made before `ts`. Raises sqlite3.Error."""
+        """Telemetry and repeated states made before `ts`. Raises sqlite3.Error."""
         with _damage_is_told():
-            return [r.seq for r in self._rows(after) if r.ts < ts and is_transient(r)]
+            return expired(self._rows(after), ts)
 
     @property
     def _connection(self) -> sqlite3.Connection:

@@ -14,17 +14,15 @@ import msgspec
 
 from botyard_edge.bus import Bus
 from botyard_edge.commands import CommandDesk
-from botyard_edge.config import Config, DriverSettings
-from botyard_edge.driver import ConfigurationError, Driver, DriverContext
+from botyard_edge.config import Config
 from botyard_edge.durable import SqliteOutbox
+from botyard_edge.hosting import DriverHost
 from botyard_edge.hubtime import HubClock
 from botyard_edge.link import Link
 from botyard_edge.memory import MemoryOutbox
 from botyard_edge.node import Node, Work
 from botyard_edge.outbox import Outbox
-from botyard_edge.port import RuntimePort
 from botyard_edge.state import StateKeeper
-from botyard_edge.telemetry import TelemetryWriter
 from botyard_edge.timing import wait_event
 from botyard_edge.transport import Transport
 from botyard_schemas import __version__
@@ -74,10 +72,9 @@ class Runtime:
             settings=config.link,
             hub_time=clock,
         )
+        self._host = DriverHost(config, self.outbox, self.state, self.desk, self.bus, clock=clock)
         self._nodes: dict[str, Node] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._drivers: dict[str, Driver] = {}
-        self._writers: dict[str, TelemetryWriter] = {}
         self._stack = AsyncExitStack()
         self._group: asyncio.TaskGroup
 
@@ -90,7 +87,8 @@ class Runtime:
             self._start("commands", _forever(self.desk.run))
             self._start("events", _forever(self._pass_events_on))
             for settings in self.config.drivers:
-                self._start(_driver_node(settings.name), self._driver_work(settings))
+                rng = random.Random(self._rng.getrandbits(64))
+                self._start(_driver_node(settings.name), self._host.work(settings, rng))
             self._stack = stack.pop_all()
         return self
 
@@ -144,7 +142,7 @@ class Runtime:
 
     async def _wind_up(self) -> None:
         """Stop the drivers, and give what is left a bounded time to reach the hub."""
-        await self._bounded(self._stop_drivers(), "edge.stop")
+        await self._bounded(self._host.stop(), "edge.stop")
         drivers = [self._tasks[_driver_node(settings.name)] for settings in self.config.drivers]
         for task in drivers:
             task.cancel()
@@ -163,16 +161,8 @@ class Runtime:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _stop_drivers(self) -> None:
-        for name, driver in list(self._drivers.items()):
-            try:
-                await driver.stop()
-            except Exception:
-                log.exception("driver %s did not stop", name)
-
     async def _flush(self) -> None:
-        for writer in self._writers.values():
-            await writer.flush()
+        await self._host.flush()
         await self.state.flush()
         await self.outbox.drained()
 
@@ -226,51 +216,6 @@ class Runtime:
         else:
             self.state.update("outbox", health="warning", health_reasons=[f"outbox: {trouble}"])
             self._queue(Event("outbox.disk_failed", "error", f"the outbox cannot write to its disk: {trouble}"[:4096]))
-
-    def _driver_work(self, settings: DriverSettings) -> Work:
-        # Drawn once, so that a restart continues the same stream instead of shifting the others'.
-        rng = random.Random(self._rng.getrandbits(64))
-
-        async def work(ready: Callable[[], None]) -> None:
-            context = DriverContext(
-                self.config.robot, settings.name, settings.options, self.config.folder, self._clock, rng
-            )
-            async with settings.spec.factory(context) as driver:
-                await self._drive(settings.name, driver, ready)
-
-        return work
-
-    async def _drive(self, name: str, driver: Driver, ready: Callable[[], None]) -> None:
-        capabilities = driver.capabilities
-        writer = TelemetryWriter(
-            capabilities.channels,
-            self.outbox,
-            clock=self._clock,
-            limits=self.config.telemetry,
-            lossless=capabilities.lossless,
-        )
-        try:
-            self.desk.offer(driver, capabilities.commands)
-        except ValueError as error:
-            raise ConfigurationError(str(error)) from error
-        self.state.about(capabilities.about)
-        self._drivers[name], self._writers[name] = driver, writer
-        flusher = asyncio.create_task(writer.run(), name=f"edge.{_driver_node(name)}.telemetry")
-        try:
-            ready()
-            port = RuntimePort(
-                name, writer, self.outbox, self.state, self.bus, clock=self._clock, lossless=capabilities.lossless
-            )
-            await driver.run(port)
-        except Exception:
-            await writer.flush()  # what was measured before the failure counts
-            raise
-        finally:
-            self.desk.withdraw(driver)
-            self._drivers.pop(name, None)
-            flusher.cancel()
-            await asyncio.gather(flusher, return_exceptions=True)
-        await writer.flush()
 
 
 def make_outbox(

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 import msgspec
 
 from botyard_edge.driver import StateChange
-from botyard_edge.telemetry import clean_geo
+from botyard_edge.samples import clean_geo
 from botyard_edge.timing import wait_event
 from botyard_schemas.clock import Clock
 from botyard_schemas.messages import About, Battery, Geo, Health, LinkState, NodeState, Pose, State

@@ -1,29 +1,23 @@
 """Samples to batches: columnar groups, closed by number of samples, by size in bytes and by age."""
 
 import asyncio
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from botyard_edge.driver import Channel, ReadingError
 from botyard_edge.outbox import Outbox
+from botyard_edge.samples import checked
 from botyard_schemas.clock import Clock
 from botyard_schemas.messages import Channel as WireChannel
-from botyard_schemas.messages import Geo, Group, Pose, Telemetry
+from botyard_schemas.messages import Group, Telemetry
 
 # Encoded size that a batch stays under, so that with its envelope it keeps the hub's 256 KiB.
 MAX_BYTES = 200_000
 MAX_GROUPS = 500  # the contract allows 1024
-MAX_INTEGER = 2**53 - 1
-MAX_TEXT = 65536
 
-# Upper bounds of encoded sizes: a float has up to 24 characters, a time offset up to 17, each with its comma.
-_FLOAT, _INT, _TIME, _COLUMN = 26, 18, 18, 60
-
-_encode = msgspec.json.encode
+# Upper bounds of encoded sizes: of a time offset with its comma, and of a channel's name, type and unit.
+_TIME, _COLUMN = 18, 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +136,7 @@ class Batcher:
         channel = self._channels.get(name)
         if channel is None:
             raise ReadingError(f"channel {name!r} was published but not declared in the capabilities")
-        if value is None:
-            return None, 5
-        try:
-            sample, size = _CHECKS[channel.type](value)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise ReadingError(
-                f"channel {name!r}: {_short(value)} is not a value of type {channel.type}: {error}"
-            ) from error
+        sample, size = checked(channel, value)
         if size > self._max_bytes // 2:
             raise ReadingError(f"channel {name!r}: one value of {size} bytes is too large, {self._max_bytes // 2} fit")
         return sample, size
@@ -239,81 +226,3 @@ class TelemetryWriter:
             self._begun.set()
         else:
             self._begun.clear()
-
-
-def _number(value: Any) -> tuple[Any, int]:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError("expected a number")
-    number = float(value)
-    return (number if math.isfinite(number) else None), _FLOAT
-
-
-def _integer(value: Any) -> tuple[Any, int]:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError("expected an integer")
-    if abs(value) > MAX_INTEGER:
-        raise ValueError("expected an integer of at most 53 bits")
-    return value, _INT
-
-
-def _boolean(value: Any) -> tuple[Any, int]:
-    if not isinstance(value, bool):
-        raise TypeError("expected true or false")
-    return value, 6
-
-
-def _text(value: Any) -> tuple[Any, int]:
-    if not isinstance(value, str):
-        raise TypeError("expected text")
-    if len(value) > MAX_TEXT:
-        raise ValueError(f"expected at most {MAX_TEXT} characters, these are {len(value)}")
-    return value, len(_encode(value)) + 1
-
-
-def _object(value: Any) -> tuple[Any, int]:
-    if not isinstance(value, (dict, list)):
-        raise TypeError("expected an object or a list")
-    # The driver may go on changing its own object; what was sampled is what is sent.
-    encoded = _encode(value)
-    return msgspec.Raw(encoded), len(encoded) + 1
-
-
-def _pose(value: Any) -> tuple[Any, int]:
-    if not isinstance(value, Pose):
-        raise TypeError("expected a Pose")
-    if not all(math.isfinite(number) for number in (value.x, value.y, value.z, value.yaw)):
-        return None, 5
-    return value, len(value.frame) * 6 + 4 * _FLOAT + 40
-
-
-def _geo(value: Any) -> tuple[Any, int]:
-    if not isinstance(value, Geo):
-        raise TypeError("expected a Geo")
-    if not (math.isfinite(value.lat) and math.isfinite(value.lon)):
-        return None, 5
-    if abs(value.lat) > 90 or abs(value.lon) > 180:
-        raise ValueError("expected a latitude within 90 and a longitude within 180 degrees")
-    return clean_geo(value), 4 * _FLOAT + 50
-
-
-def clean_geo(value: Geo) -> Geo:
-    """The position without parts that are not finite, and with the heading between 0 and 360 degrees."""
-    alt = value.alt if value.alt is not None and math.isfinite(value.alt) else None
-    heading = value.heading % 360.0 if value.heading is not None and math.isfinite(value.heading) else None
-    return Geo(value.lat, value.lon, alt, heading)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:59] + "…"
-
-
-_CHECKS = {
-    "number": _number,
-    "integer": _integer,
-    "boolean": _boolean,
-    "text": _text,
-    "object": _object,
-    "pose": _pose,
-    "geo": _geo,
-}

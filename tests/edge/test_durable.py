@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 
 from botyard_edge.blocking import Inline
-from botyard_edge.durable import LEAP, MEMORY, Durability, SqliteOutbox
+from botyard_edge.durable import MEMORY, SqliteOutbox
 from botyard_edge.notices import DROPPED
 from botyard_edge.outbox import Entry, Limits, OutboxError
 from botyard_edge.testing import VirtualClock
+from botyard_edge.writing import LEAP, Durability
 from botyard_schemas import Channel, Event, Group, State, Telemetry, decode
+from botyard_schemas.messages import Pose
 
 from .conftest import kill_without_warning
 
@@ -142,6 +144,31 @@ async def test_group_never_writes_what_was_acknowledged_in_time(tmp_path: Path) 
         assert outbox.commits == before
 
 
+async def test_group_writes_nothing_while_the_hub_acknowledges_within_the_interval(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    async with opened(tmp_path / "r1.db", clock) as outbox:
+        before = outbox.commits
+        for _ in range(200):
+            seq = await outbox.put(NOTE)
+            await clock.advance(0.1)
+            outbox.ack(outbox.epoch, max(0, seq - 3))  # there is always something under way
+        assert outbox.commits == before
+
+
+async def test_group_writes_each_message_before_the_interval_is_over(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    dice = random.Random(3)
+    async with opened(tmp_path / "r1.db", clock, durability=Durability("group", 1.0)) as outbox:
+        made: dict[int, float] = {}
+        for _ in range(500):
+            made[await outbox.put(NOTE)] = clock.monotonic()
+            await clock.advance(dice.choice([0.01, 0.2, 0.9, 1.5]))
+            if dice.random() < 0.3:
+                outbox.ack(outbox.epoch, max(outbox.acknowledged, outbox.head - dice.randrange(5)))
+            now = clock.monotonic()
+            assert all(now - made[entry.seq] <= 1.0 + 1e-5 for entry in outbox._unwritten)
+
+
 async def test_message_is_sent_before_it_is_written(tmp_path: Path) -> None:
     async with opened(tmp_path / "r1.db") as outbox:
         commits = outbox.commits
@@ -213,6 +240,30 @@ async def test_full_outbox_thins_telemetry_keeps_the_rest_and_names_each_loss(tm
     async with opened(tmp_path / "r1.db", clock, limits=limits) as outbox:
         assert outbox.dropped == len(lost)
         assert [entry.seq for entry in await everything(outbox)] == sorted(here)
+
+
+async def test_full_outbox_keeps_changes_of_the_state_as_long_as_events(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    async with opened(tmp_path / "r1.db", clock, limits=Limits(messages=200)) as outbox:
+        changes: list[int] = []
+        for second in range(600):
+            body = State("auto" if second // 30 % 2 else "manual", "ok", pose=Pose("map", second, 0.0, 0.0))
+            seq = await outbox.put(body)
+            changes += [seq] if second % 30 == 0 else []
+            changes += [await outbox.put(NOTE)] if second % 10 == 0 else []
+            await clock.advance(1)
+        await clock.advance(2)
+        entries = await everything(outbox)
+        assert set(changes) <= {entry.seq for entry in entries}
+        assert outbox.dropped >= 400
+        for _ in range(150):
+            await outbox.put(NOTE)
+            await clock.advance(1)
+        await clock.advance(2)
+        here = {entry.seq for entry in await everything(outbox)}
+        gone = [seq for seq in changes if seq not in here]
+        assert gone == changes[: len(gone)], "of the last to go, the oldest go first, whatever their type"
+        assert gone
 
 
 async def test_full_outbox_of_events_gives_up_the_oldest(tmp_path: Path) -> None:
@@ -322,11 +373,11 @@ class Disk:
         self._outbox = outbox
 
     def fill(self) -> None:
-        db = self._outbox._file._connection
+        db = self._outbox._disk._file._connection
         db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
 
     def free(self) -> None:
-        self._outbox._file._connection.execute("PRAGMA max_page_count = 1073741823")
+        self._outbox._disk._file._connection.execute("PRAGMA max_page_count = 1073741823")
 
 
 async def test_full_disk_is_said_once_messages_stay_in_memory_and_are_written_later(tmp_path: Path) -> None:
@@ -379,7 +430,7 @@ async def test_lossless_producer_waits_while_the_disk_is_behind(tmp_path: Path) 
         task = asyncio.create_task(produce())
         while not task.done():
             await clock.advance(0.5)
-            assert outbox._unwritten_bytes < 400_000
+            assert outbox._unwritten.bytes < 400_000
         assert outbox.backlog == 40
         assert outbox.dropped == 0
 
@@ -429,7 +480,8 @@ async def test_power_cut_at_any_byte_of_the_log_leaves_a_prefix_in_order_and_no_
 VICTIM = """
 import asyncio, random, sys
 from pathlib import Path
-from botyard_edge.durable import Durability, SqliteOutbox
+from botyard_edge.durable import SqliteOutbox
+from botyard_edge.writing import Durability
 from botyard_schemas import Event
 from botyard_schemas.clock import SystemClock
 

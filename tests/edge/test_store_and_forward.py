@@ -169,7 +169,7 @@ class StoreAndForward(RuleBasedStateMachine):
         after = self.folder / str(self.lives)
         kill_without_warning(self.path, after)
         # What was in memory only is gone, unless the hub has it: that is what a power cut may cost.
-        unwritten = {(self.outbox.epoch, seq) for seq in self.outbox._unwritten}
+        unwritten = {(self.outbox.epoch, entry.seq) for entry in self.outbox._unwritten}
         self.forgotten |= unwritten
         self.loop.run_until_complete(self._stop())
         self.path = after / "r1.db"

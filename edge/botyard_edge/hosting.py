@@ -1,0 +1,87 @@
+"""Drivers at work: each gets a port to the rest of the robot, and is stopped and flushed when the robot ends."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+
+from botyard_edge.bus import Bus
+from botyard_edge.commands import CommandDesk
+from botyard_edge.config import Config, DriverSettings
+from botyard_edge.driver import ConfigurationError, Driver, DriverContext
+from botyard_edge.node import Work
+from botyard_edge.outbox import Outbox
+from botyard_edge.port import RuntimePort
+from botyard_edge.state import StateKeeper
+from botyard_edge.telemetry import TelemetryWriter
+from botyard_schemas.clock import Clock
+
+log = logging.getLogger(__name__)
+
+
+class DriverHost:
+    """Knows the drivers that run now. `work` gives what a node runs."""
+
+    def __init__(
+        self, config: Config, outbox: Outbox, state: StateKeeper, desk: CommandDesk, bus: Bus, *, clock: Clock
+    ) -> None:
+        self._config = config
+        self._outbox = outbox
+        self._state = state
+        self._desk = desk
+        self._bus = bus
+        self._clock = clock
+        self._drivers: dict[str, Driver] = {}
+        self._writers: dict[str, TelemetryWriter] = {}
+
+    def work(self, settings: DriverSettings, rng: random.Random) -> Work:
+        """Make the driver and let it run until it ends. A restart goes on with the same stream of `rng`."""
+
+        async def work(ready: Callable[[], None]) -> None:
+            context = DriverContext(
+                self._config.robot, settings.name, settings.options, self._config.folder, self._clock, rng
+            )
+            async with settings.spec.factory(context) as driver:
+                await self._drive(settings.name, driver, ready)
+
+        return work
+
+    async def stop(self) -> None:
+        """Bring the robot to rest."""
+        for name, driver in list(self._drivers.items()):
+            try:
+                await driver.stop()
+            except Exception:
+                log.exception("driver %s did not stop", name)
+
+    async def flush(self) -> None:
+        """Take all samples to the outbox."""
+        for writer in self._writers.values():
+            await writer.flush()
+
+    async def _drive(self, name: str, driver: Driver, ready: Callable[[], None]) -> None:
+        capabilities = driver.capabilities
+        lossless = capabilities.lossless
+        writer = TelemetryWriter(
+            capabilities.channels, self._outbox, clock=self._clock, limits=self._config.telemetry, lossless=lossless
+        )
+        try:
+            self._desk.offer(driver, capabilities.commands)
+        except ValueError as error:
+            raise ConfigurationError(str(error)) from error
+        self._state.about(capabilities.about)
+        self._drivers[name], self._writers[name] = driver, writer
+        flusher = asyncio.create_task(writer.run(), name=f"edge.driver.{name}.telemetry")
+        try:
+            ready()
+            port = RuntimePort(name, writer, self._outbox, self._state, self._bus, clock=self._clock, lossless=lossless)
+            await driver.run(port)
+        except Exception:
+            await writer.flush()  # what was measured before the failure counts
+            raise
+        finally:
+            self._desk.withdraw(driver)
+            self._drivers.pop(name, None)
+            flusher.cancel()
+            await asyncio.gather(flusher, return_exceptions=True)
+        await writer.flush()
