@@ -174,8 +174,14 @@ export function view(robot, now, created) {
   if (drone) state.geo = geoOf(t);
   else state.pose = poseOf(robot, t);
   const seen = offline ? created + 60e6 - 240e6 : now - 200_000;
-  const online = { status: "online", since: created, reason: "connected" };
-  const silent = { status: "stale", since: now - 25e6, reason: "silence" };
+  const online = {
+    status: "online",
+    since: created,
+    reason: "connected",
+    flapping: robot.id === "picker-1",
+    changes: 12,
+  };
+  const silent = { status: "stale", since: now - 25e6, reason: "silence", flapping: false, changes: 0 };
   return {
     id: robot.id,
     created: created - 86_400e6 * 3,
@@ -183,10 +189,17 @@ export function view(robot, now, created) {
     status: {
       registration: robot.accepted ? "accepted" : "pending",
       logical: offline ? "offline" : estop ? "error" : state.busy ? "busy" : "idle",
-      presence: offline ? { status: "offline", since: seen, reason: "last_will" } : stale ? silent : online,
+      presence: offline
+        ? { status: "offline", since: seen, reason: "last_will", flapping: false, changes: 0 }
+        : stale
+          ? silent
+          : online,
       last_seen: seen,
       state,
       state_ts: seen,
+      retired: null,
+      clock: { offset: state.link.clock_offset, round_trip: state.link.round_trip, at: seen },
+      sync: { behind: state.link.backlog, dropped: state.link.dropped, at: seen },
     },
   };
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { ChannelInfo } from "../src/api/readings";
-import { addToBuckets, align, holeOf, merge, NO_SAMPLES, segments } from "../src/chart/column";
-import { bucketOf, parseRange, rangeQuery, type Range } from "../src/chart/range";
+import { addToBuckets, align, holeOf, holeOfBuckets, lonely, merge, NO_SAMPLES, segments } from "../src/chart/column";
+import { bucketFor, bucketOf, moved, parseRange, rangeQuery, scaled, type Range } from "../src/chart/range";
 import { defaultCharts, numberOf, parseCharts, parseRef, refsOf, unitOf } from "../src/chart/refs";
 
 const channel = (name: string, type: ChannelInfo["type"] = "number", unit: string | null = null): ChannelInfo => ({
@@ -70,6 +70,21 @@ describe("align", () => {
   });
 });
 
+describe("gaps", () => {
+  it("of buckets are not bridged, but a slow channel's buckets belong together", () => {
+    expect(holeOfBuckets([0, 60, 120, 180], 60)).toBe(150);
+    expect(holeOfBuckets([0, 300, 600, 900], 60)).toBe(750);
+    expect(holeOfBuckets([0], 60)).toBe(150);
+  });
+
+  it("leave values alone that get a point, through the cells of other lines", () => {
+    expect(lonely([1, null, 2, undefined, 3, null, undefined, 4, undefined], 0, 8)).toEqual([0, 7]);
+    expect(lonely([1, 2, 3], 0, 2)).toEqual([]);
+    expect(lonely([undefined, 5], 0, 1)).toEqual([1]);
+    expect(lonely([], 0, -1)).toEqual([]);
+  });
+});
+
 describe("segments", () => {
   it("joins equal neighbours and reaches to the end", () => {
     const samples = { ts: [1, 2, 3, 4], values: [true, true, false, true] };
@@ -90,15 +105,43 @@ describe("segments", () => {
 
 describe("ranges", () => {
   it.each([
-    [300, null],
-    [3600, 10],
-    [86_400, 300],
-    [604_800, 1800],
-  ])("asks for %s s in buckets of %s s", (seconds, bucket) => expect(bucketOf({ kind: "last", seconds })).toBe(bucket));
+    [300, 1000, null],
+    [900, 1000, 2],
+    [3600, 1000, 10],
+    [21_600, 1000, 60],
+    [86_400, 1000, 180],
+    [604_800, 1000, 1800],
+    [2_592_000, 1000, 7200],
+    [86_400, 260, 900],
+    [2_592_000, 260, 21_600],
+  ])("of %s s on %s pixels are asked for in buckets of %s s", (seconds, pixels, bucket) =>
+    expect(bucketOf({ kind: "last", seconds }, pixels)).toBe(bucket),
+  );
+
+  it("are long enough ones in buckets that the hub's rollups can answer", () => {
+    for (let seconds = 400; seconds < 3e8; seconds *= 1.7) {
+      for (const pixels of [100, 260, 777, 1400, 3800]) {
+        const width = bucketFor(seconds, pixels);
+        expect(seconds / width).toBeLessThanOrEqual(Math.max(60, pixels / 2));
+        if (width > 60) expect(width % 60).toBe(0);
+        if (width > 3600) expect(width % 3600).toBe(0);
+      }
+    }
+  });
+
+  it("are moved and zoomed, never beyond now", () => {
+    const span = { from: 100e6, to: 200e6 };
+    expect(moved(span, -0.5, 300e6)).toEqual({ from: 50e6, to: 150e6 });
+    expect(moved(span, 0.5, 220e6)).toEqual({ from: 120e6, to: 220e6 });
+    expect(moved(span, 0, 190e6)).toEqual(span);
+    expect(scaled(span, 0.5, 300e6)).toEqual({ from: 125e6, to: 175e6 });
+    expect(scaled(span, 2, 210e6)).toEqual({ from: 10e6, to: 210e6 });
+    expect(scaled({ from: 5e6, to: 5e6 + 10 }, 0.5, 9e6)).toEqual({ from: 4_500_005, to: 5_500_005 });
+  });
 
   it("goes to the address and back", () => {
     const ranges: Range[] = [
-      { kind: "last", seconds: 300 },
+      { kind: "last", seconds: 900 },
       { kind: "last", seconds: 86_400 },
       { kind: "span", from: 1_000_000, to: 2_000_000 },
     ];
@@ -108,9 +151,12 @@ describe("ranges", () => {
     }
   });
 
-  it.each(["range=nonsense", "from=5&to=4", "from=x&to=9", ""])("takes the usual range for '%s'", (query) => {
-    expect(parseRange(new URLSearchParams(query))).toEqual({ kind: "last", seconds: 300 });
-  });
+  it.each(["range=nonsense", "range=5m", "from=5&to=4", "from=x&to=9", ""])(
+    "takes the usual range for '%s'",
+    (query) => {
+      expect(parseRange(new URLSearchParams(query))).toEqual({ kind: "last", seconds: 900 });
+    },
+  );
 });
 
 describe("references", () => {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { ago, dateTime, duration, fromLocalInput, toLocalInput } from "../src/format/time";
+import { widthText } from "../src/format/resolution";
 import { scaleOf, unitLabel } from "../src/format/units";
 import { bytes, geo, number, pose, prettyJson, reading } from "../src/format/values";
 
@@ -85,7 +86,20 @@ describe("values", () => {
     expect(geo({ lat: 47.4, lon: 8.5, alt: 488.2 })).toBe("47.40000, 8.50000 · 488 m");
     expect(bytes(1023)).toBe("1023 B");
     expect(bytes(2048)).toBe("2.0 KiB");
+    expect(bytes(38.5 * 2 ** 20)).toBe("39 MiB");
+    expect(bytes(2 ** 20 - 1)).toBe("1.0 MiB");
+    expect(bytes(3.26 * 2 ** 40)).toBe("3.3 TiB");
   });
+
+  it.each([
+    [1e3, "1 ms"],
+    [200e3, "200 ms"],
+    [2e6, "2 s"],
+    [90e6, "90 s"],
+    [180e6, "3 min"],
+    [7200e6, "2 h"],
+    [604_800e6, "7 d"],
+  ])("writes a width of %s µs as %s", (us, text) => expect(widthText(us)).toBe(text));
 
   it("lays JSON out and leaves the rest alone", () => {
     expect(prettyJson('{"a":1}')).toBe('{\n  "a": 1\n}');

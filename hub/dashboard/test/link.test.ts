@@ -1,6 +1,16 @@
 import { describe, expect, it } from "vitest";
 import type { Robot, State } from "../src/api/models.gen";
-import { absence, behind, presenceDetail, shortSpan, skewOf, skewText, syncing } from "../src/format/link";
+import {
+  absence,
+  behind,
+  flapping,
+  givenUp,
+  presenceDetail,
+  shortSpan,
+  skewOf,
+  skewText,
+  syncing,
+} from "../src/format/link";
 import { rows } from "../src/pages/fleet-rows";
 
 const NOW = 1_000_000e6;
@@ -39,6 +49,12 @@ describe("presence", () => {
     expect(absence(presence, NOW)).toBe(away);
   });
 
+  it("of a robot that comes and goes tells how often", () => {
+    const presence: Presence = { status: "online", since: NOW, reason: "connected", flapping: true, changes: 12 };
+    expect(flapping(presence)).toBe("unsteady, 12 changes");
+    expect(flapping({ ...presence, ...CALM })).toBe("");
+  });
+
   it("without a time or a reason says what is left", () => {
     expect(presenceDetail({ status: "unknown", since: null, reason: null, ...CALM }, NOW)).toBe("");
     expect(presenceDetail({ status: "online", since: NOW, reason: "connected", ...CALM }, NOW)).toBe(
@@ -57,6 +73,15 @@ describe("backlog", () => {
   it.each([[undefined], [null], [{}], [{ backlog: 0 }], [{ backlog: 64 }]])("is no matter when it is %j", (link) =>
     expect(syncing(robot(link))).toBe(""),
   );
+
+  it("is taken from what the hub remembers before the robot's last state", () => {
+    const remembered = robot({ backlog: 0, dropped: 1 });
+    remembered.status.sync = { behind: 700, dropped: 37, at: NOW };
+    expect(syncing(remembered)).toBe("syncing, 700 behind");
+    expect(givenUp(remembered)).toBe(37);
+    expect(givenUp(robot({ dropped: 2 }))).toBe(2);
+    expect(givenUp(robot(null))).toBeNull();
+  });
 
   it("of a robot that is away waits, and is not syncing", () => {
     expect(syncing(robot({ backlog: 500 }, { status: "offline" }))).toBe("500 waiting");
@@ -84,12 +109,10 @@ describe("clock", () => {
 
   it("is not spoken of when nothing is known", () => expect(skewOf(robot({ backlog: 0 }))).toBeNull());
 
-  it("is taken from the hub's observation when the robot says nothing", () => {
-    const observed = robot(null);
-    (observed.status as { clock?: unknown }).clock = { offset: -1_000_000, round_trip: "?" };
-    expect(skewOf(observed)).toEqual({ ahead: 1_000_000, error: null });
-    (observed.status as { clock?: unknown }).clock = "fine";
-    expect(skewOf(observed)).toBeNull();
+  it("is taken from what the hub remembers before the robot's last state", () => {
+    const remembered = robot({ clock_offset: 5, round_trip: 5 });
+    remembered.status.clock = { offset: -1_000_000, round_trip: null, at: NOW };
+    expect(skewOf(remembered)).toEqual({ ahead: 1_000_000, error: null });
   });
 
   it.each([

@@ -52,13 +52,38 @@ const LEAST_HOLE = 5e6;
 
 /** How long a silence may be before the line is interrupted: several times the usual distance of its samples. */
 export function holeOf(ts: readonly number[]): number {
-  if (ts.length < 3) return LEAST_HOLE * 4;
-  const distances = ts.slice(1).map((time, i) => time - (ts[i] ?? time));
-  distances.sort((a, b) => a - b);
-  return Math.max(LEAST_HOLE, 5 * (distances[distances.length >> 1] ?? 0));
+  return ts.length < 3 ? LEAST_HOLE * 4 : Math.max(LEAST_HOLE, 5 * usualDistance(ts));
 }
 
-type Cell = number | null | undefined;
+/** The same of buckets of a width: those of a slow channel are further apart than that, and belong together. */
+export function holeOfBuckets(ts: readonly number[], width: number): number {
+  return 2.5 * Math.max(width, ts.length < 3 ? 0 : usualDistance(ts));
+}
+
+/** The median of the distances of neighbours. */
+function usualDistance(ts: readonly number[]): number {
+  const distances = ts.slice(1).map((time, i) => time - (ts[i] ?? time));
+  distances.sort((a, b) => a - b);
+  return distances[distances.length >> 1] ?? 0;
+}
+
+/** Rows of a column that have a value and none beside them: no line goes through them, so they need a point. */
+export function lonely(column: readonly Cell[], first: number, last: number): number[] {
+  const found: number[] = [];
+  let before: number | null = null; // the value before, through cells that only belong to other lines
+  let candidate = -1;
+  for (let i = first; i <= last; i += 1) {
+    const value = column[i];
+    if (value === undefined) continue;
+    if (candidate >= 0 && value === null) found.push(candidate);
+    candidate = value !== null && before === null ? i : -1;
+    before = value;
+  }
+  if (candidate >= 0) found.push(candidate);
+  return found;
+}
+
+export type Cell = number | null | undefined;
 
 /**
  * Lines side by side on common times (seconds), as uPlot wants them: per line its values, and for a band two more

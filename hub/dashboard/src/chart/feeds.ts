@@ -1,13 +1,18 @@
 import type { ChannelInfo } from "../api/readings";
 import { fleet } from "../live/fleet";
 import { ChannelFeed } from "./feed";
-import { sameRange, type Range } from "./range";
+import { bucketOf, sameRange, type Range } from "./range";
+
+/** Milliseconds that a change of the range waits for the next one, as while somebody drags a chart. */
+const SETTLING = 150;
 
 /** The feeds of one robot's charts: one per channel, whatever number of charts draws it. */
 export class Feeds {
   #feeds = new Map<string, ChannelFeed>();
   #session = fleet.session;
   #unwatch: (() => void) | null = null;
+  #settling: ReturnType<typeof setTimeout> | undefined;
+  #unread = new Set<ChannelFeed>();
 
   constructor(
     private readonly robot: string,
@@ -24,6 +29,8 @@ export class Feeds {
 
   stop(): void {
     this.#unwatch?.();
+    clearTimeout(this.#settling);
+    this.#unread.clear();
     for (const feed of this.#feeds.values()) feed.stop();
     this.#feeds.clear();
   }
@@ -32,22 +39,46 @@ export class Feeds {
     return this.#feeds.get(channel);
   }
 
-  /** Have a feed for each of these channels and no other; after a new connection history is read again. */
-  want(channels: readonly ChannelInfo[], range: Range): void {
+  /**
+   * Have a feed for each of these channels and no other, for charts of so many pixels; after a new connection history is
+   * read again.
+   */
+  want(channels: readonly ChannelInfo[], range: Range, pixels: number): void {
     const stale = this.#session !== fleet.session;
     this.#session = fleet.session;
+    const bucket = bucketOf(range, pixels);
     const names = new Set(channels.map(({ name }) => name));
     for (const [name, feed] of this.#feeds) {
-      if (names.has(name) && sameRange(feed.range, range)) continue;
-      feed.stop();
+      if (names.has(name)) continue;
+      this.#drop(feed);
       this.#feeds.delete(name);
     }
     for (const channel of channels) {
       const known = this.#feeds.get(channel.name);
-      if (known && !stale) continue;
-      const feed = known ?? new ChannelFeed(channel, range, () => fleet.now(), this.changed);
+      if (known && sameRange(known.range, range) && known.bucket === bucket) {
+        if (stale) void known.load();
+        continue;
+      }
+      if (known) this.#drop(known);
+      const clock = (): number => fleet.now();
+      const feed = new ChannelFeed({ channel, range, pixels, clock, changed: this.changed, before: known });
       this.#feeds.set(channel.name, feed);
-      void feed.load();
+      if (known) this.#readSoon(feed);
+      else void feed.load();
     }
+  }
+
+  #readSoon(feed: ChannelFeed): void {
+    this.#unread.add(feed);
+    clearTimeout(this.#settling);
+    this.#settling = setTimeout(() => {
+      for (const unread of this.#unread) void unread.load();
+      this.#unread.clear();
+    }, SETTLING);
+  }
+
+  #drop(feed: ChannelFeed): void {
+    feed.stop();
+    this.#unread.delete(feed);
   }
 }

@@ -2,22 +2,25 @@ import "uplot/dist/uPlot.min.css";
 import { html, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { customElement, property, query, state } from "lit/decorators.js";
 import type uPlot from "uplot";
-import type { ChannelInfo } from "../api/readings";
+import type { ChannelInfo, Span } from "../api/readings";
 import { PageElement } from "../components/element";
 import { signs } from "../components/icons";
 import { THEME_CHANGED } from "../components/theme-toggle";
+import { widthText } from "../format/resolution";
 import { scaleOf } from "../format/units";
-import { number, withUnit } from "../format/values";
+import { number, percent, withUnit } from "../format/values";
 import { fleet } from "../live/fleet";
 import { readPalette } from "../styles/palette";
 import { align, type Line } from "./column";
+import type { ChannelFeed } from "./feed";
 import type { Feeds } from "./feeds";
 import { COLOURS, makePlot, seriesName } from "./plot";
-import { spanOf, type Range } from "./range";
+import { moved, scaled as zoomed, spanOf, type Range } from "./range";
 import { parseRef, unitOf } from "./refs";
 
 const REDRAW = 200;
 const FEW_POINTS = 60;
+const STEP = 0.25;
 
 interface Row {
   ref: string;
@@ -29,7 +32,7 @@ interface Row {
 }
 
 /**
- * One chart of several lines. Says `zoom` (detail: span in microseconds), `remove` (detail: a reference) and `close`.
+ * One chart of several lines. Says `show` (detail: span in microseconds), `live`, `remove` (detail: a reference) and `close`.
  * `pointCount` is the number of samples or buckets drawn, `lastTime` the time of the newest one (microseconds, 0 for none).
  */
 @customElement("by-line-chart")
@@ -76,10 +79,9 @@ export class LineChart extends PageElement {
   }
 
   override render() {
-    const feeds = this.refs.map((ref) => this.feeds.get(parseRef(ref).channel));
-    const error = feeds.find((feed) => feed?.error)?.error;
-    const remark = feeds.find((feed) => feed?.remark)?.remark;
-    const loading = feeds.some((feed) => feed?.loading);
+    const feeds = this.refs.flatMap((ref) => this.feeds.get(parseRef(ref).channel) ?? []);
+    const error = feeds.find((feed) => feed.error)?.error;
+    const loading = feeds.filter((feed) => feed.loading);
     return html`
       <div class="legend">
         <ul>
@@ -94,10 +96,17 @@ export class LineChart extends PageElement {
           ${signs.cross}
         </button>
       </div>
-      <div class="plot" role="img" aria-label="Chart of ${this.refs.join(", ")}"></div>
+      ${loading.length > 0 ? this.#progress(loading) : nothing}
+      <div
+        class="plot"
+        role="group"
+        tabindex="0"
+        aria-label="Chart of ${this.refs.join(", ")}. Arrow keys move in time, plus and minus zoom, Escape goes back to live."
+        @keydown=${this.#key}
+      ></div>
       ${error ? html`<p class="over notice tone-bad" role="alert">${error}</p>` : nothing}
-      ${!error && this.pointCount === 0 ? html`<p class="over muted">${loading ? "Loading …" : "No samples in this range"}</p>` : nothing}
-      ${remark ? html`<p class="small muted remark">${remark}</p>` : nothing}
+      ${!error && this.pointCount === 0 ? html`<p class="over muted">${loading.length > 0 ? "Loading …" : "No samples in this range"}</p>` : nothing}
+      <p class="foot small muted">${foot(feeds)}</p>
     `;
   }
 
@@ -105,6 +114,20 @@ export class LineChart extends PageElement {
     if (!this.hasUpdated || changed.has("refs") || changed.has("range") || changed.has("feeds")) this.#dirty = true;
     if (this.#plot === null && this.target) this.#resize.observe(this.target);
     if (this.#dirty) this.#draw();
+  }
+
+  /** A line that shows only when loading takes its time. */
+  #progress(loading: readonly ChannelFeed[]): TemplateResult {
+    const known = loading.every(({ progress }) => progress !== null);
+    const share = loading.reduce((sum, { progress }) => sum + (progress ?? 0), 0) / loading.length;
+    return html`<div
+      class="progress ${known ? "" : "unknown"}"
+      role="progressbar"
+      aria-label="Loading history"
+      aria-valuetext=${known ? percent(share) : "Loading"}
+    >
+      <span style=${known ? `width:${percent(share).replace(" ", "")}` : ""}></span>
+    </div>`;
   }
 
   #item(ref: string, index: number): TemplateResult {
@@ -147,7 +170,7 @@ export class LineChart extends PageElement {
       this.#plot?.setData(this.#data as uPlot.AlignedData, false);
       this.#plot?.setScale("x", { min: from / 1e6, max: to / 1e6 });
     });
-    if (this.hovered === null) this.requestUpdate();
+    this.requestUpdate();
   }
 
   #read(): void {
@@ -176,10 +199,36 @@ export class LineChart extends PageElement {
       points,
     }));
     this.#plot = makePlot(this.target, lines, readPalette(this), {
-      zoom: (from, to) => this.dispatchEvent(new CustomEvent("zoom", { detail: { from, to } })),
+      show: (span) => this.#show(moved(span, 0, fleet.now())),
+      out: () => this.#show(zoomed(this.#span, 2, fleet.now())),
       hover: (row) => (this.hovered = row),
     });
   }
+
+  get #span(): Span {
+    return spanOf(this.range, fleet.now());
+  }
+
+  #show(span: Span): void {
+    this.dispatchEvent(new CustomEvent<Span>("show", { detail: span }));
+  }
+
+  #key = (event: KeyboardEvent): void => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const now = fleet.now();
+    const moves: Record<string, () => Span> = {
+      ArrowLeft: () => moved(this.#span, -STEP, now),
+      ArrowRight: () => moved(this.#span, STEP, now),
+      "+": () => zoomed(this.#span, 0.5, now),
+      "=": () => zoomed(this.#span, 0.5, now),
+      "-": () => zoomed(this.#span, 2, now),
+    };
+    const move = moves[event.key];
+    if (move) this.#show(move());
+    else if (event.key === "Escape") this.dispatchEvent(new CustomEvent("live"));
+    else return;
+    event.preventDefault();
+  };
 
   #fit(): void {
     if (this.#plot && this.target) this.#plot.setSize({ width: this.target.clientWidth, height: this.#plot.height });
@@ -194,6 +243,18 @@ export class LineChart extends PageElement {
   #say(name: "remove" | "close", detail?: string): void {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
+}
+
+/** How exact the lines are, and what is not all there. */
+function foot(feeds: readonly ChannelFeed[]): string {
+  const widths = [
+    ...new Set(feeds.filter(({ samples, width }) => width !== null || samples.ts.length > 0).map(({ width }) => width)),
+  ];
+  const [width] = widths;
+  const exact =
+    width === undefined ? "" : width === null ? "Every sample" : `${widthText(width)} means, band from min to max`;
+  const remark = feeds.find(({ remark }) => remark)?.remark;
+  return remark || (widths.length > 1 ? "Means in bands from min to max, or every sample" : exact);
 }
 
 function scaled(line: Line, factor: number): Line {

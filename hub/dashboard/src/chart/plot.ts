@@ -1,6 +1,9 @@
 import uPlot from "uplot";
-import type { Palette } from "../styles/palette";
+import type { Span } from "../api/readings";
 import { number } from "../format/values";
+import type { Palette } from "../styles/palette";
+import { lonely, type Cell } from "./column";
+import { panning } from "./panning";
 
 export interface PlotLine {
   /** Index of the colour, from 0. */
@@ -8,12 +11,15 @@ export interface PlotLine {
   /** Unit's label; lines of one label share an axis. */
   unit: string;
   band: boolean;
+  /** Whether every value gets a point; otherwise those do that no line goes through. */
   points: boolean;
 }
 
 export interface PlotEvents {
-  /** A span was marked by dragging; microseconds. */
-  zoom(from: number, to: number): void;
+  /** A span was marked by dragging, or the chart was pushed along; microseconds. */
+  show(span: Span): void;
+  /** The chart was double-clicked. */
+  out(): void;
   /** The cursor is at this row of the data, or nowhere. */
   hover(row: number | null): void;
 }
@@ -33,7 +39,13 @@ export function makePlot(target: HTMLElement, lines: readonly PlotLine[], palett
   for (const line of lines) {
     const stroke = palette[seriesName(line.colour)];
     const scale = scaleName(units.indexOf(line.unit));
-    series.push({ stroke, width: 1.75, scale, points: { show: line.points, size: 4, fill: stroke } });
+    const points: uPlot.Series.Points = {
+      show: line.points,
+      size: 4,
+      fill: stroke,
+      filter: line.points ? null : alone,
+    };
+    series.push({ stroke, width: 1.75, scale, points });
     if (!line.band) continue;
     const edge: uPlot.Series = { scale, stroke: "transparent", width: 0, points: { show: false } };
     series.push(edge, { ...edge });
@@ -53,13 +65,29 @@ export function makePlot(target: HTMLElement, lines: readonly PlotLine[], palett
       sync: { key: "botyard" },
       points: { size: 7 },
       y: false,
+      bind: {
+        // With Shift the chart is pushed along instead.
+        mousedown: (_, __, mark) => (event) => (event.shiftKey ? null : mark(event)),
+        dblclick: () => () => {
+          events.out();
+          return null;
+        },
+      },
     },
     hooks: {
       setSelect: [(plot) => select(plot, events)],
       setCursor: [(plot) => events.hover(plot.cursor.idx ?? null)],
+      ready: [(plot) => panning(plot.over, () => shown(plot), events.show)],
     },
   };
   return new uPlot(options, [[], ...series.slice(1).map(() => [])] as uPlot.AlignedData, target);
+}
+
+const shown = ({ scales }: uPlot): Span => ({ from: (scales.x?.min ?? 0) * 1e6, to: (scales.x?.max ?? 0) * 1e6 });
+
+function alone(plot: uPlot, index: number): number[] {
+  const [first, last] = plot.series[0]?.idxs ?? [0, -1];
+  return lonely(plot.data[index] as readonly Cell[], first, last);
 }
 
 const scaleName = (index: number): string => `y${index}`;
@@ -70,7 +98,7 @@ function select(plot: uPlot, events: PlotEvents): void {
   const from = plot.posToVal(left, "x") * 1e6;
   const to = plot.posToVal(left + width, "x") * 1e6;
   plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
-  events.zoom(Math.round(from), Math.round(to));
+  events.show({ from: Math.round(from), to: Math.round(to) });
 }
 
 /** A range with some air, so that a constant is a line in the middle and noise of a constant is no mountain. */

@@ -37,7 +37,9 @@ export class Timeline extends PageElement {
     const feed = this.feeds.get(this.channel);
     const now = fleet.now();
     const span = spanOf(this.range, now);
-    const all = feed ? segments(feed.samples, Math.min(span.to, now), holeOf(feed.samples.ts)) : [];
+    const found = feed ? segments(feed.samples, Math.min(span.to, now), holeOf(feed.samples.ts)) : [];
+    // While another range is loading, what was shown before is still there.
+    const all = found.filter(({ from, to }) => to >= span.from && from <= span.to);
     const colours = colourOf(all);
     const drawn = all.slice(-MOST_DRAWN);
     return html`

@@ -1,15 +1,19 @@
 import { html, nothing } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
-import { PRESETS, spanOf, type Range } from "../chart/range";
-import { fromLocalInput, toLocalInput } from "../format/time";
+import type { Span } from "../api/readings";
+import { moved, PRESETS, scaled, spanOf, type Range } from "../chart/range";
+import { dateTime, duration, fromLocalInput, shortTime, toLocalInput } from "../format/time";
 import { fleet } from "../live/fleet";
 import { PageElement } from "./element";
+import { shapes, signs } from "./icons";
 
-/** Chooses what time the charts show. Says `range` (detail: Range). */
+const STEP = 0.5;
+
+/** Chooses what time the charts show, and says which it is. Says `range` (detail: Range). */
 @customElement("by-range-bar")
 export class RangeBar extends PageElement {
   @property({ attribute: false }) range!: Range;
-  /** The range to go back to from a fixed span. */
+  /** The live range to go back to from a fixed span. */
   @property({ attribute: false }) previous!: Range;
   @state() private custom = false;
   @state() private error = "";
@@ -38,15 +42,47 @@ export class RangeBar extends PageElement {
           Custom
         </button>
       </div>
-      ${
-        range.kind === "span"
-          ? html`<button type="button" class="button small" @click=${() => this.#say(this.previous)}>
-              Reset zoom
-            </button>`
-          : nothing
-      }
+      <div class="steps" role="group" aria-label="Move and zoom">
+        ${this.#step("Earlier", signs.left, (span, now) => moved(span, -STEP, now))}
+        ${this.#step("Later", signs.right, (span, now) => moved(span, STEP, now), range.kind === "last")}
+        ${this.#step("Zoom out", signs.minus, (span, now) => scaled(span, 2, now))}
+        ${this.#step("Zoom in", signs.plus, (span, now) => scaled(span, 0.5, now))}
+      </div>
+      <button
+        type="button"
+        class="button small live"
+        data-testid="live"
+        ?disabled=${range.kind === "last"}
+        @click=${() => this.#say(this.previous)}
+      >
+        ${range.kind === "last" ? html`<span class="mark tone-ok">${shapes.disc}Live</span>` : "Back to live"}
+      </button>
+      <p class="shown small muted" data-testid="shown">${this.#shown()}</p>
       ${this.custom ? this.#form() : nothing}
     `;
+  }
+
+  #step(name: string, sign: unknown, to: (span: Span, now: number) => Span, disabled = false) {
+    const go = (): void => {
+      const now = fleet.now();
+      this.#say({ kind: "span", ...to(spanOf(this.range, now), now) });
+    };
+    return html`<button
+      type="button"
+      class="button square small"
+      aria-label=${name}
+      title=${name}
+      ?disabled=${disabled}
+      @click=${go}
+    >
+      ${sign}
+    </button>`;
+  }
+
+  #shown(): string {
+    if (this.range.kind === "last") return `The last ${duration(this.range.seconds * 1e6)}`;
+    const { from, to } = this.range;
+    return `${dateTime(from)} to ${shortTime(to, from)}, ${duration(to - from)}`;
   }
 
   #form() {

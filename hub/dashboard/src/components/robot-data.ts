@@ -2,11 +2,11 @@ import { html, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import { repeat } from "lit/directives/repeat.js";
 import { isAbort, sentence } from "../api/http";
-import { getLatest, type ChannelInfo, type Samples } from "../api/readings";
+import { getLatest, type ChannelInfo, type Samples, type Span } from "../api/readings";
 import { getChannels } from "../api/robots";
 import { Feeds } from "../chart/feeds";
 import "../chart/line-chart";
-import { parseRange, rangeQuery, type Range } from "../chart/range";
+import { DEFAULT, parseRange, rangeQuery, type Range } from "../chart/range";
 import { defaultCharts, kindOf, parseCharts, parseRef } from "../chart/refs";
 import "../chart/timeline";
 import { FleetController } from "../live/controllers";
@@ -17,6 +17,10 @@ import "../styles/robot-data.css";
 import "./channel-list";
 import { PageElement } from "./element";
 import "./range-bar";
+
+/** Pixels of a chart's panel that are axis and padding. */
+const BESIDE_LINES = 110;
+const ADDRESS_AFTER = 300;
 
 type Latest = { ts: number; value: unknown };
 
@@ -29,7 +33,7 @@ export class RobotData extends PageElement {
   @state() private range: Range = parseRange(new URLSearchParams(location.search));
   @state() private error = "";
   @state() private loaded = false;
-  #previous: Range = this.range.kind === "last" ? this.range : { kind: "last", seconds: 300 };
+  #previous: Range = this.range.kind === "last" ? this.range : DEFAULT;
   #latest = new Map<string, Latest>();
   #feeds!: Feeds;
   #unwatch: (() => void) | undefined;
@@ -37,6 +41,8 @@ export class RobotData extends PageElement {
   #session = -1;
   #chosen = parseCharts(new URLSearchParams(location.search));
   #showing = false;
+  #addressing: ReturnType<typeof setTimeout> | undefined;
+  #resize = new ResizeObserver(() => this.requestUpdate());
 
   constructor() {
     super();
@@ -46,6 +52,7 @@ export class RobotData extends PageElement {
   override connectedCallback(): void {
     super.connectedCallback();
     this.#abort = new AbortController();
+    this.#resize.observe(this);
     this.#session = -1;
     this.#feeds = new Feeds(this.robot, () => this.#refresh());
     this.#feeds.start();
@@ -55,6 +62,8 @@ export class RobotData extends PageElement {
   override disconnectedCallback(): void {
     super.disconnectedCallback();
     this.#abort.abort();
+    this.#resize.disconnect();
+    clearTimeout(this.#addressing);
     this.#unwatch?.();
     this.#feeds.stop();
   }
@@ -65,7 +74,8 @@ export class RobotData extends PageElement {
       void this.#load();
     }
     const names = new Set(this.charts.flat().map((ref) => parseRef(ref).channel));
-    this.#feeds.want([...names].flatMap((name) => this.channels.get(name) ?? []), this.range); // prettier-ignore
+    const channels = [...names].flatMap((name) => this.channels.get(name) ?? []);
+    this.#feeds.want(channels, this.range, this.#pixels());
   }
 
   override render() {
@@ -129,7 +139,8 @@ export class RobotData extends PageElement {
         .range=${this.range}
         @close=${close}
         @remove=${(event: CustomEvent<string>) => this.#toggle(event.detail)}
-        @zoom=${(event: CustomEvent<{ from: number; to: number }>) => this.#show({ kind: "span", ...event.detail })}
+        @show=${(event: CustomEvent<Span>) => this.#show({ kind: "span", ...event.detail })}
+        @live=${() => this.#show(this.#previous)}
       ></by-line-chart>
       ${this.#adder(refs, index)}
     </div>`;
@@ -173,7 +184,15 @@ export class RobotData extends PageElement {
   #show(range: Range): void {
     if (range.kind === "last") this.#previous = range;
     this.range = range;
-    replaceQuery(rangeQuery(range));
+    // Browsers refuse to change the address as often as somebody can push a chart along.
+    clearTimeout(this.#addressing);
+    this.#addressing = setTimeout(() => replaceQuery(rangeQuery(range)), ADDRESS_AFTER);
+  }
+
+  /** How wide the charts' lines are drawn. */
+  #pixels(): number {
+    const width = this.querySelector(".charts")?.clientWidth ?? window.innerWidth;
+    return Math.max(100, width - BESIDE_LINES);
   }
 
   #live(channels: readonly Samples[]): void {

@@ -3,7 +3,7 @@ import { customElement, property, state } from "lit/decorators.js";
 import { sentence } from "../api/http";
 import { acceptRobot, type Robot } from "../api/robots";
 import { counted } from "../format/count";
-import { behind, presenceDetail, shortSpan, skewOf, skewText, syncing } from "../format/link";
+import { behind, flapping, givenUp, presenceDetail, shortSpan, skewOf, skewText, syncing } from "../format/link";
 import { ago, dateTime } from "../format/time";
 import { geo, pose } from "../format/values";
 import { SecondsController } from "../live/controllers";
@@ -47,10 +47,11 @@ export class RobotHeader extends PageElement {
     const { id, status } = this.robot;
     const { presence, state } = status;
     const now = fleet.now();
+    const lost = givenUp(this.robot);
     const facts = [
       fact("Presence", html`<span data-testid="presence-${id}" data-presence=${presence.status}>${presenceMark(presence.status)}</span>`,
-        html`<span data-testid="presence-detail-${id}" title=${presence.since ? dateTime(presence.since) : ""}>${presenceDetail(presence, now)}</span>`),
-      fact("Data", this.#sync(), state?.link?.dropped ? html`<span class="mark tone-warn" data-testid="dropped-${id}">${shapes.alert}${counted(state.link.dropped, "message")} given up</span>` : nothing),
+        html`<span data-testid="presence-detail-${id}" title=${presence.since ? dateTime(presence.since) : ""}>${presenceDetail(presence, now)}</span>${unsteady(presence)}`),
+      fact("Data", this.#sync(), lost ? html`<span class="mark tone-warn" data-testid="dropped-${id}">${shapes.alert}${counted(lost, "message")} given up</span>` : nothing),
       fact("Status", logicalMark(status.logical), state?.doing ?? nothing),
       fact("Health", state ? healthMark(state.health) : "–", state && state.health_reasons?.length ? plural(state.health_reasons.length) : nothing),
       fact("Battery", batteryBar(state?.battery), electrical(state?.battery)),
@@ -72,7 +73,7 @@ export class RobotHeader extends PageElement {
   #sync(): TemplateResult {
     const { id, status } = this.robot;
     const text = syncing(this.robot);
-    const known = status.state?.link != null;
+    const known = status.sync !== null || status.state?.link != null;
     const look = text ? "busy" : known ? "ok" : "off";
     const shape = text ? shapes.up : known ? shapes.disc : shapes.dots;
     return html`<span class="mark tone-${look}" data-testid="sync-${id}" data-behind=${behind(this.robot)}
@@ -164,6 +165,11 @@ function electrical(battery: NonNullable<Robot["status"]["state"]>["battery"]): 
 function ended(reason: string | null | undefined): string {
   if (!reason) return "The robot gives no reason.";
   return /[.!?]$/.test(reason) ? reason : `${reason}.`;
+}
+
+function unsteady(presence: Robot["status"]["presence"]): TemplateResult | typeof nothing {
+  const text = flapping(presence);
+  return text ? html`<br /><span class="mark tone-warn">${shapes.diamond}${text}</span>` : nothing;
 }
 
 const sentenceCase = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);

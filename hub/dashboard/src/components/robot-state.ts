@@ -2,7 +2,7 @@ import { html, nothing, type TemplateResult } from "lit";
 import { customElement, property } from "lit/decorators.js";
 import type { Robot, State } from "../api/robots";
 import { count } from "../format/count";
-import { presenceReason, shortSpan, skewOf, skewText } from "../format/link";
+import { flapping, givenUp, presenceReason, shortSpan, skewOf, skewText } from "../format/link";
 import { ago, dateTime } from "../format/time";
 import { SecondsController } from "../live/controllers";
 import { fleet } from "../live/fleet";
@@ -65,17 +65,20 @@ export class RobotState extends PageElement {
   }
 
   #connection({ link }: State) {
-    const { presence, last_seen: seen } = this.robot.status;
+    const { presence, sync, clock, last_seen: seen } = this.robot.status;
+    const waiting = sync?.behind ?? link?.backlog;
+    const lost = givenUp(this.robot);
+    const trip = clock?.round_trip ?? link?.round_trip;
     const skew = skewOf(this.robot);
     return [
-      pair("Presence", [presence.status, presenceReason(presence)].filter(Boolean).join(", ")),
+      pair("Presence", [presence.status, presenceReason(presence), flapping(presence)].filter(Boolean).join(", ")),
       pair("Since", presence.since == null ? null : dateTime(presence.since)),
       pair("Last heard", seen == null ? null : dateTime(seen)),
-      pair("Messages waiting at the robot", link ? count(link.backlog ?? 0) : null),
-      pair("Messages given up", link ? count(link.dropped ?? 0) : null),
+      pair("Messages waiting at the robot", waiting == null ? null : count(waiting)),
+      pair("Messages given up", lost === null ? null : count(lost)),
       pair("Robot's clock", skew && skewText(skew)),
       pair("Clock difference", skew && `${skew.ahead > 0 ? "+" : "−"}${shortSpan(skew.ahead)}`),
-      pair("Round trip to the hub", link?.round_trip == null ? null : shortSpan(link.round_trip)),
+      pair("Round trip to the hub", trip == null ? null : shortSpan(trip)),
       pair("First met", dateTime(this.robot.created)),
     ];
   }

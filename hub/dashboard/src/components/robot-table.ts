@@ -3,7 +3,7 @@ import { customElement, property, state } from "lit/decorators.js";
 import { repeat } from "lit/directives/repeat.js";
 import { acceptRobot, type Robot } from "../api/robots";
 import { sentence } from "../api/http";
-import { absence, behind, syncing } from "../format/link";
+import { absence, behind, flapping, syncing } from "../format/link";
 import { ago, dateTime } from "../format/time";
 import { SecondsController } from "../live/controllers";
 import { fleet } from "../live/fleet";
@@ -152,7 +152,7 @@ export class RobotTable extends PageElement {
   #presenceDetail(robot: Robot): TemplateResult | typeof nothing {
     const { presence } = robot.status;
     const sync = syncing(robot);
-    const away = absence(presence, fleet.now());
+    const away = absence(presence, fleet.now()) || flapping(presence);
     if (sync && presence.status !== "offline") {
       return html`<span class="sub sync" data-testid="sync-${robot.id}" data-behind=${behind(robot)}>${sync}</span>`;
     }

@@ -1,5 +1,5 @@
 import type { Robot, RobotStatus } from "../api/robots";
-import { count } from "./count";
+import { count, counted } from "./count";
 import { ago, duration } from "./time";
 
 type Presence = RobotStatus["presence"];
@@ -16,9 +16,8 @@ const REASONS: Record<string, string> = {
   heartbeat: "heard",
   stopped: "stopped on purpose",
   last_will: "connection lost",
-  timeout: "silent",
   silence: "silent",
-  replaced: "connected anew",
+  socket_closed: "connection lost",
   retired: "retired",
 };
 
@@ -44,9 +43,17 @@ export function absence(presence: Presence, now: number): string {
 
 /** How many messages the robot still has to hand in; 0 when it is no more than what is under way at any time. */
 export function behind({ status }: Robot): number {
-  const backlog = status.state?.link?.backlog ?? 0;
+  const backlog = status.sync?.behind ?? status.state?.link?.backlog ?? 0;
   return backlog > IN_FLIGHT ? backlog : 0;
 }
+
+/** How many messages the robot had to give up since its outbox was made; null when it has not told. */
+export const givenUp = ({ status }: Robot): number | null =>
+  status.sync?.dropped ?? status.state?.link?.dropped ?? null;
+
+/** "unsteady, 12 changes" of a robot that comes and goes, else "". */
+export const flapping = ({ flapping: unsteady, changes }: Presence): string =>
+  unsteady ? `unsteady, ${counted(changes, "change")}` : "";
 
 /** "syncing, 12,400 behind" while a robot hands in what gathered without a connection, else "". */
 export function syncing(robot: Robot): string {
@@ -62,13 +69,12 @@ export interface Skew {
   error: number | null;
 }
 
-/** What is known of a robot's clock, from its own report or from the hub's observation; null for nothing. */
+/** What is known of a robot's clock; null for nothing. */
 export function skewOf({ status }: Robot): Skew | null {
   const link = status.state?.link;
-  const observed = (status as { clock?: unknown }).clock;
-  const offset = link?.clock_offset ?? numberIn(observed, "offset") ?? numberIn(observed, "clock_offset");
+  const offset = status.clock?.offset ?? link?.clock_offset;
   if (offset == null) return null;
-  const trip = link?.round_trip ?? numberIn(observed, "round_trip");
+  const trip = status.clock ? status.clock.round_trip : link?.round_trip;
   return { ahead: -offset, error: trip == null ? null : trip / 2 };
 }
 
@@ -86,9 +92,4 @@ export function shortSpan(us: number): string {
 export function skewText({ ahead, error }: Skew): string {
   if (Math.abs(ahead) < Math.max(LEAST_SKEW, error ?? 0)) return "in step";
   return `${shortSpan(ahead)} ${ahead > 0 ? "ahead" : "behind"}, corrected`;
-}
-
-function numberIn(value: unknown, name: string): number | null {
-  const found = (value as Record<string, unknown> | null | undefined)?.[name];
-  return typeof found === "number" && Number.isFinite(found) ? found : null;
 }
