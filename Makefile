@@ -36,7 +36,8 @@ test: $(VENV)/.ready-dev $(BUILT) ## Run every test (PYTEST_ARGS="-k telemetry")
 	@mkdir -p artifacts
 	@$(BIN)/python -m pytest -n $(WORKERS) --junitxml=artifacts/pytest.xml $(PYTEST_ARGS)
 
-chaos: $(VENV)/.ready-dev ## Kill hub, broker and robots at random, and check that nothing is lost (CHAOS_ARGS="--seed 1")
+chaos: $(VENV)/.ready-dev ## Kill, cut and confuse everything at random, and check that nothing is lost (CHAOS_ARGS="--seed 1")
+	@.ci/system-packages
 	@$(BIN)/python -m tests.chaos $(CHAOS_ARGS)
 
 check: $(VENV)/.ready-dev $(BUILT) ## Check format, types, imports, generated files and the docs

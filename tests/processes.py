@@ -46,7 +46,13 @@ class Running:
     """A process of ours, its output in a file, and everything that it started."""
 
     def __init__(
-        self, arguments: list[str], folder: Path, name: str, environment: dict[str, str] | None = None
+        self,
+        arguments: list[str],
+        folder: Path,
+        name: str,
+        environment: dict[str, str] | None = None,
+        *,
+        pass_fds: tuple[int, ...] = (),
     ) -> None:
         self.log = folder / f"{name}.log"
         with self.log.open("ab") as stream:
@@ -57,8 +63,8 @@ class Running:
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
+                pass_fds=pass_fds,
             )
-        self._family: list[psutil.Process] = []
 
     def family(self) -> list[psutil.Process]:
         """All processes that live because of this one."""
@@ -87,9 +93,18 @@ class Running:
 
 
 class HubProcess(Running):
-    """`botyard hub` on free ports, with its data in `folder`."""
+    """`botyard hub` on free ports, with its data in `folder`; or another `module` that takes the same arguments."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any] | None = None, *, ready: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: dict[str, Any] | None = None,
+        *,
+        ready: bool = True,
+        module: str = "botyard.cli.entry",
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self._module, self._environment = module, environment
         self.port, self.broker_port = free_port(), free_port()
         settings = settings or {}
         merged: dict[str, Any] = {
@@ -106,8 +121,8 @@ class HubProcess(Running):
 
     def start(self, *, ready: bool = True) -> None:
         """Start, or start again on the same ports and data, and wait until it is ready if so wished."""
-        arguments = [sys.executable, "-m", "botyard.cli.entry", "hub", "--config", "config.yaml"]
-        super().__init__(arguments, self.folder, "hub")
+        arguments = [sys.executable, "-m", self._module, "hub", "--config", "config.yaml"]
+        super().__init__(arguments, self.folder, "hub", self._environment)
         if not ready:
             return
         try:
@@ -162,6 +177,11 @@ class Mosquitto:
         binary = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
         self._running = Running([binary, "-c", str(self._config)], self._folder, self._config.stem)
         wait_until(lambda: answers(self.port), "Mosquitto answers")
+
+    def kill(self) -> None:
+        """As a power cut would, if it runs."""
+        if self._running:
+            self._running.kill()
 
     def stop(self) -> None:
         """End it, if it runs."""
