@@ -66,7 +66,8 @@ class Campaign:
     # --- what happens
 
     def run(self) -> None:
-        """Let all faults of the plan happen."""
+        """Let all faults of the plan happen, once everything works."""
+        self._recover(None)
         for fault in self._plan:
             self._pass(fault.after)
             if fault.calm:
