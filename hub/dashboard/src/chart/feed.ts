@@ -17,8 +17,8 @@ export interface FeedOptions {
   pixels: number;
   /** The hub's time in microseconds. */
   clock: () => number;
-  /** There is more to draw. */
-  changed: () => void;
+  /** There is more to draw; `loaded` when it is what people wait for. */
+  changed: (loaded?: boolean) => void;
   /** What was shown before, to be looked at until there is something better. */
   before?: ChannelFeed | undefined;
 }
@@ -77,7 +77,7 @@ export class ChannelFeed {
       if (!this.#own) this.#history = NO_HISTORY;
       this.error = sentence(error);
     }
-    this.#options.changed();
+    this.#options.changed(true);
   }
 
   stop(): void {

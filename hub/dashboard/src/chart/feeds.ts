@@ -3,7 +3,7 @@ import { fleet } from "../live/fleet";
 import { ChannelFeed } from "./feed";
 import { bucketOf, sameRange, type Range } from "./range";
 
-/** Milliseconds that a change of the range waits for the next one, as while somebody drags a chart. */
+/** Milliseconds that a change of the range waits for the next one when they come fast, as while a chart is pushed along. */
 const SETTLING = 150;
 
 /** The feeds of one robot's charts: one per channel, whatever number of charts draws it. */
@@ -13,10 +13,11 @@ export class Feeds {
   #unwatch: (() => void) | null = null;
   #settling: ReturnType<typeof setTimeout> | undefined;
   #unread = new Set<ChannelFeed>();
+  #changedAt = -Infinity;
 
   constructor(
     private readonly robot: string,
-    private readonly changed: () => void,
+    private readonly changed: (loaded?: boolean) => void,
   ) {}
 
   start(): void {
@@ -48,6 +49,7 @@ export class Feeds {
     this.#session = fleet.session;
     const bucket = bucketOf(range, pixels);
     const names = new Set(channels.map(({ name }) => name));
+    const calm = performance.now() - this.#changedAt > SETTLING;
     for (const [name, feed] of this.#feeds) {
       if (names.has(name)) continue;
       this.#drop(feed);
@@ -63,7 +65,8 @@ export class Feeds {
       const clock = (): number => fleet.now();
       const feed = new ChannelFeed({ channel, range, pixels, clock, changed: this.changed, before: known });
       this.#feeds.set(channel.name, feed);
-      if (known) this.#readSoon(feed);
+      if (known) this.#changedAt = performance.now();
+      if (known && !calm) this.#readSoon(feed);
       else void feed.load();
     }
   }

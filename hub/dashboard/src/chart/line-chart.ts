@@ -51,6 +51,8 @@ export class LineChart extends PageElement {
   #data: ReturnType<typeof align> = [[]];
   #timer: ReturnType<typeof setInterval> | undefined;
   #dirty = true;
+  #drawnAt = -Infinity;
+  #frame = 0;
   #resize = new ResizeObserver(() => this.#fit());
   #dark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -65,6 +67,8 @@ export class LineChart extends PageElement {
   override disconnectedCallback(): void {
     super.disconnectedCallback();
     clearInterval(this.#timer);
+    cancelAnimationFrame(this.#frame);
+    this.#frame = 0;
     window.removeEventListener(THEME_CHANGED, this.#theme);
     this.#dark.removeEventListener("change", this.#theme);
     this.#resize.disconnect();
@@ -73,9 +77,14 @@ export class LineChart extends PageElement {
     this.#shape = "";
   }
 
-  /** There is more to draw. */
-  refresh(): void {
+  /** There is more to draw: `loaded` history and what comes after a pause at once, the rest with the next drawing. */
+  refresh(loaded = false): void {
     this.#dirty = true;
+    if (this.#frame !== 0 || (!loaded && performance.now() - this.#drawnAt < REDRAW)) return;
+    this.#frame = requestAnimationFrame(() => {
+      this.#frame = 0;
+      this.#draw();
+    });
   }
 
   override render() {
@@ -159,6 +168,7 @@ export class LineChart extends PageElement {
 
   #draw(): void {
     if (!this.target || (!this.#dirty && (this.range.kind === "span" || this.pointCount === 0))) return;
+    this.#drawnAt = performance.now();
     if (this.#dirty) this.#read();
     this.#dirty = false;
     const bands = this.#rows.map(({ line }) => line.band !== undefined);

@@ -54,7 +54,7 @@ export class RobotData extends PageElement {
     this.#abort = new AbortController();
     this.#resize.observe(this);
     this.#session = -1;
-    this.#feeds = new Feeds(this.robot, () => this.#refresh());
+    this.#feeds = new Feeds(this.robot, (loaded) => this.#refresh(loaded));
     this.#feeds.start();
     this.#unwatch = fleet.watch(this.robot, (frame) => this.#live(frame.channels));
   }
@@ -208,9 +208,9 @@ export class RobotData extends PageElement {
   }
 
   /** Many frames a second come; what they change is drawn once per painted frame. */
-  #refresh(): void {
-    for (const chart of this.querySelectorAll<HTMLElement & { refresh(): void }>("by-line-chart, by-timeline"))
-      chart.refresh();
+  #refresh(loaded = false): void {
+    type Chart = HTMLElement & { refresh(loaded: boolean): void };
+    for (const chart of this.querySelectorAll<Chart>("by-line-chart, by-timeline")) chart.refresh(loaded);
     if (this.#showing) return;
     this.#showing = true;
     requestAnimationFrame(() => {
