@@ -256,6 +256,29 @@ def test_pending_robot_is_accepted_on_the_fleet_page(
     wait_until(lambda: hub.get("robots/newcomer/channels")["items"], "its telemetry is taken in")
 
 
+def test_robot_that_is_retired_on_its_page_keeps_its_history_and_can_return(
+    start_hub: Callable[..., HubProcess], start_edge: Callable[..., Running], open_page: Callable[..., Page]
+) -> None:
+    hub = start_hub()
+    start_edge({"robot": "veteran", "link": {"url": hub.broker_url}, "drivers": {"sim": {}}})
+    wait_until(lambda: hub.get("robots")["items"], "the robot is there")
+    page = open_page(hub, "/robots/veteran?tab=settings")
+    page.get_by_role("button", name="Retire …").click()
+    page.get_by_role("button", name="Retire veteran").click()
+    expect(page.get_by_test_id("retired-veteran")).to_be_visible(timeout=TEN_SECONDS)
+    page.get_by_role("tab", name="Data").click()
+    expect(page.get_by_test_id("channel-gripper.force")).to_be_visible()
+    picture(page, "robot-retired")
+
+    page.get_by_role("link", name="Hub").click()
+    page.get_by_test_id("retired-row-veteran").get_by_role("link").click()
+    page.get_by_role("button", name="Return to the fleet").click()
+    expect(page.get_by_test_id("retired-veteran")).to_have_count(0, timeout=TEN_SECONDS)
+    expect(page.get_by_test_id("presence-veteran")).to_have_attribute(
+        "data-presence", "online", timeout=3 * TEN_SECONDS
+    )
+
+
 def test_dashboard_reached_through_a_proxy_asks_for_the_token(
     start_hub: Callable[..., HubProcess], open_page: Callable[..., Page]
 ) -> None:

@@ -187,7 +187,7 @@ export function view(robot, now, created) {
     created: created - 86_400e6 * 3,
     spec: robot.spec,
     status: {
-      registration: robot.accepted ? "accepted" : "pending",
+      registration: robot.retired ? "retired" : robot.accepted ? "accepted" : "pending",
       logical: offline ? "offline" : estop ? "error" : state.busy ? "busy" : "idle",
       presence: offline
         ? { status: "offline", since: seen, reason: "last_will", flapping: false, changes: 0 }
@@ -197,7 +197,7 @@ export function view(robot, now, created) {
       last_seen: seen,
       state,
       state_ts: seen,
-      retired: null,
+      retired: robot.retired ?? null,
       clock: { offset: state.link.clock_offset, round_trip: state.link.round_trip, at: seen },
       sync: { behind: state.link.backlog, dropped: state.link.dropped, at: seen },
     },

@@ -28,6 +28,7 @@ const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/cs
 const started = Date.now() * 1000;
 const now = () => Date.now() * 1000;
 const fleet = new Map((options.empty ? [] : makeRobots(Number(options.robots))).map((robot) => [robot.id, robot]));
+const active = () => [...fleet.values()].filter(({ retired }) => !retired);
 const show = (robot) => view(robot, now(), started);
 
 // --- events and quarantine -------------------------------------------------------------------------------------------
@@ -169,6 +170,12 @@ function robotCall(method, id, part, body) {
   if (part === "channels") return { items: channelsOf(robot) };
   if (part === "messages") return { items: messagesOf(robot) };
   if (part === "accept") robot.accepted = true;
+  if (part === "retire" || part === "return") {
+    robot.retired = part === "retire" ? now() : null;
+    const changed = robot.retired ? { removed: [id] } : { robots: [show(robot)] };
+    broadcast({ type: "changes", id: nextId(), ...changed });
+    return show(robot);
+  }
   if (method === "PATCH") {
     if (body.name === "") throw new HttpProblem(422, "Invalid value", "name: '' is too short, expected 1 to 128 characters", "name"); // prettier-ignore
     robot.spec = { ...robot.spec, ...body };
@@ -185,7 +192,8 @@ function robotCall(method, id, part, body) {
 function answer(method, path, query, body) {
   const [root, id, part] = path.split("/").filter(Boolean).map(decodeURIComponent);
   if (root === "robots" && id) return robotCall(method, id, part, body);
-  if (root === "robots") return page([...fleet.values()].map(show), query);
+  if (root === "robots" && query.get("registration") === "retired") return page([...fleet.values()].filter(({ retired }) => retired).map(show), query); // prettier-ignore
+  if (root === "robots") return page(active().map(show), query);
   if (root === "hub") return hubView();
   if (root === "store" && options.store !== "none") return storeReport(options.store, now());
   if (root === "sites") return { items: options.empty ? [] : SITES };
@@ -267,14 +275,14 @@ server.on("upgrade", (request, socket, head) => {
       else if (message.type === "ping") client.send(JSON.stringify({ type: "changes", id: nextId() }));
       else client.send(JSON.stringify({ type: "error", detail: `type: '${message.type}' is none of watch, ping` }));
     });
-    client.send(JSON.stringify({ type: "snapshot", id: nextId(), hub: hubView(), robots: [...fleet.values()].map(show), events: events.slice(0, 100) })); // prettier-ignore
+    client.send(JSON.stringify({ type: "snapshot", id: nextId(), hub: hubView(), robots: active().map(show), events: events.slice(0, 100) })); // prettier-ignore
   });
 });
 
 let tick = 0;
 setInterval(() => {
   tick += 1;
-  const moving = [...fleet.values()].filter((_, i) => fleet.size < 100 || i % 10 === tick % 10);
+  const moving = active().filter((_, i) => fleet.size < 100 || i % 10 === tick % 10);
   const fresh = !options.empty && tick % 40 === 0 ? [addEvent(now())] : [];
   const hub = tick % 50 === 0 ? hubView() : null;
   broadcast({ type: "changes", id: nextId(), robots: moving.filter(({ id }) => id !== "picker-6").map(show), events: fresh, hub }); // prettier-ignore

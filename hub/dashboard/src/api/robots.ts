@@ -1,5 +1,5 @@
 import { request } from "./http";
-import type { ChannelList, RawMessages, Robot, RobotCreate, RobotPatch } from "./models.gen";
+import type { ChannelList, RawMessages, Robot, RobotCreate, RobotPage, RobotPatch } from "./models.gen";
 
 export type { ChannelInfo, RawMessage, Robot, RobotCreate, RobotPatch, RobotSpec, RobotStatus } from "./models.gen";
 export type { State } from "./models.gen";
@@ -21,3 +21,12 @@ export const getChannels = (id: string, signal?: AbortSignal) =>
 
 export const getMessages = (id: string, signal?: AbortSignal) =>
   request<RawMessages>("GET", `${path(id)}/messages`, { signal });
+
+/** Let a robot leave the fleet; what it sent stays. */
+export const retireRobot = (id: string) => request<Robot>("POST", `${path(id)}/retire`);
+
+export const returnRobot = (id: string) => request<Robot>("POST", `${path(id)}/return`);
+
+/** Robots that have left the fleet. */
+export const getRetired = (signal?: AbortSignal) =>
+  request<RobotPage>("GET", "/robots", { query: { registration: "retired" }, signal });

@@ -1,7 +1,7 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import { sentence } from "../api/http";
-import { acceptRobot, type Robot } from "../api/robots";
+import { acceptRobot, returnRobot, type Robot } from "../api/robots";
 import { counted } from "../format/count";
 import { behind, flapping, givenUp, presenceDetail, shortSpan, skewOf, skewText, syncing } from "../format/link";
 import { ago, dateTime } from "../format/time";
@@ -38,7 +38,8 @@ export class RobotHeader extends PageElement {
         </p>
         ${(spec.tags ?? []).map((tag) => html`<span class="chip">${tag}</span>`)}
       </div>
-      ${status.registration === "pending" ? this.#pending() : nothing} ${this.#mode()} ${this.#health()}
+      ${status.registration === "pending" ? this.#pending() : nothing}
+      ${status.registration === "retired" ? this.#retired() : nothing} ${this.#mode()} ${this.#health()}
       <dl class="facts">${this.#facts()}</dl>
     `;
   }
@@ -132,13 +133,34 @@ export class RobotHeader extends PageElement {
     </div>`;
   }
 
-  private async accept(): Promise<void> {
+  #retired(): TemplateResult {
+    const { retired } = this.robot.status;
+    return html`<div class="notice tone-off" data-testid="retired-${this.robot.id}">
+      ${shapes.square}<span
+        ><strong>This robot is retired${retired ? ` since ${dateTime(retired)}` : ""}.</strong> What it sent stays; what
+        it still sends is refused and stays on the robot. ${this.error}</span
+      >
+      <button type="button" class="button small" ?disabled=${this.waiting} @click=${this.comeBack}>
+        Return to the fleet
+      </button>
+    </div>`;
+  }
+
+  private accept(): Promise<void> {
+    return this.#try(acceptRobot, "It was not accepted");
+  }
+
+  private comeBack(): Promise<void> {
+    return this.#try(returnRobot, "It could not return");
+  }
+
+  async #try(call: (id: string) => Promise<unknown>, failure: string): Promise<void> {
     this.waiting = true;
     try {
-      await acceptRobot(this.robot.id);
+      await call(this.robot.id);
       this.error = "";
     } catch (error) {
-      this.error = `It was not accepted: ${sentence(error)}`;
+      this.error = `${failure}: ${sentence(error)}`;
     } finally {
       this.waiting = false;
     }

@@ -1,7 +1,7 @@
 import { html, nothing, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import { ApiError, sentence } from "../api/http";
-import { deleteRobot, patchRobot, type Robot, type RobotPatch } from "../api/robots";
+import { deleteRobot, patchRobot, retireRobot, type Robot, type RobotPatch } from "../api/robots";
 import { navigate } from "../routing/router";
 import { PageElement } from "./element";
 import { shapes } from "./icons";
@@ -14,7 +14,8 @@ export class RobotSettings extends PageElement {
   @state() private saved = false;
   @state() private error = "";
   @state() private field = "";
-  @state() private asking = false;
+  /** What waits for a second click. */
+  @state() private asking: "retire" | "remove" | null = null;
 
   override render() {
     const { spec } = this.robot;
@@ -39,17 +40,16 @@ export class RobotSettings extends PageElement {
           </div>
         </div>
       </form>
-      <section class="panel settings">
-        <div class="body remove">
-          <div>
-            <h2>Remove this robot</h2>
-            <p class="muted small">
-              Forgets the robot and everything that it sent. If it is still running, it registers anew.
-            </p>
-          </div>
-          ${this.asking ? this.#confirm() : html`<button type="button" class="button danger" @click=${() => (this.asking = true)}>Remove …</button>`}
-        </div>
-      </section>
+      ${
+        this.robot.status.registration === "accepted"
+          ? this.#last(
+              "retire",
+              "Retire",
+              "Lets the robot leave the fleet and keeps everything that it sent. What it still sends is refused and stays on the robot until it returns.",
+            )
+          : nothing
+      }
+      ${this.#last("remove", "Remove", "Forgets the robot and everything that it sent. If it is still running, it registers anew.")}
     `;
   }
 
@@ -68,13 +68,27 @@ export class RobotSettings extends PageElement {
     </label>`;
   }
 
-  #confirm(): TemplateResult {
-    return html`<span class="actions">
-      <button type="button" class="button" @click=${() => (this.asking = false)}>Keep</button>
-      <button type="button" class="button danger" ?disabled=${this.busy} @click=${this.forget}>
-        Remove ${this.robot.spec.name || this.robot.id}
-      </button>
-    </span>`;
+  /** Something that is asked twice. */
+  #last(what: "retire" | "remove", word: string, text: string): TemplateResult {
+    const go = what === "retire" ? this.leave : this.forget;
+    return html`<section class="panel settings">
+      <div class="body remove">
+        <div>
+          <h2>${word} this robot</h2>
+          <p class="muted small">${text}</p>
+        </div>
+        ${
+          this.asking === what
+            ? html`<span class="actions">
+                <button type="button" class="button" @click=${() => (this.asking = null)}>Keep</button>
+                <button type="button" class="button danger" ?disabled=${this.busy} @click=${go}>
+                  ${word} ${this.robot.spec.name || this.robot.id}
+                </button>
+              </span>`
+            : html`<button type="button" class="button danger" @click=${() => (this.asking = what)}>${word} …</button>`
+        }
+      </div>
+    </section>`;
   }
 
   private async save(event: SubmitEvent): Promise<void> {
@@ -90,6 +104,13 @@ export class RobotSettings extends PageElement {
     await this.#try(async () => {
       await deleteRobot(this.robot.id);
       navigate("/");
+    });
+  }
+
+  private async leave(): Promise<void> {
+    await this.#try(async () => {
+      await retireRobot(this.robot.id);
+      this.asking = null;
     });
   }
 

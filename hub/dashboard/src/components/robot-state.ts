@@ -77,7 +77,7 @@ export class RobotState extends PageElement {
       pair("Messages waiting at the robot", waiting == null ? null : count(waiting)),
       pair("Messages given up", lost === null ? null : count(lost)),
       pair("Robot's clock", skew && skewText(skew)),
-      pair("Clock difference", skew && `${skew.ahead > 0 ? "+" : "−"}${shortSpan(skew.ahead)}`),
+      pair("Robot's clock minus the hub's", skew && `${skew.ahead > 0 ? "+" : "−"}${shortSpan(skew.ahead)}`),
       pair("Round trip to the hub", trip == null ? null : shortSpan(trip)),
       pair("First met", dateTime(this.robot.created)),
     ];

@@ -5,6 +5,7 @@ import "../components/copy-command";
 import { PageElement } from "../components/element";
 import { shapes } from "../components/icons";
 import "../components/quarantine-list";
+import "../components/retired-list";
 import { count } from "../format/count";
 import { dateTime, duration } from "../format/time";
 import { FleetController, SecondsController } from "../live/controllers";
@@ -28,6 +29,10 @@ export class HubPage extends PageElement {
         <a class="button" href="/api/docs">API documentation</a>
       </div>
       ${hub ? this.#cards(hub) : html`<p class="empty muted">Waiting for the hub …</p>`}
+      <section class="panel retired-panel">
+        <header><h2>Retired robots</h2></header>
+        <div class="body"><by-retired-list></by-retired-list></div>
+      </section>
       <section class="panel">
         <header><h2>Refused messages</h2></header>
         <div class="body"><by-quarantine-list></by-quarantine-list></div>

@@ -1,7 +1,8 @@
-import { html, type PropertyValues, type TemplateResult } from "lit";
+import { html, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import { keyed } from "lit/directives/keyed.js";
-import type { Robot } from "../api/robots";
+import { ApiError, isAbort, sentence } from "../api/http";
+import { getRobot, type Robot } from "../api/robots";
 import { PageElement } from "../components/element";
 import "../components/event-list";
 import "../components/message-list";
@@ -32,14 +33,38 @@ type Tab = (typeof TABS)[number]["tab"];
 export class RobotPage extends PageElement {
   @property() robotId = "";
   @state() private tab: Tab = tabFromAddress();
+  /** A robot that has left the fleet, of which the live feed says nothing. */
+  @state() private former: Robot | null = null;
+  @state() private looking = false;
+  @state() private error = "";
+  #asked = "";
+  #abort = new AbortController();
 
   constructor() {
     super();
     new FleetController(this);
   }
 
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.#abort.abort();
+  }
+
+  override willUpdate(): void {
+    const { hub, robots } = fleet.state;
+    if (robots.has(this.robotId)) {
+      this.#asked = "";
+      this.former = null;
+      return;
+    }
+    const asked = `${fleet.session}/${this.robotId}`;
+    if (hub === null || asked === this.#asked) return;
+    this.#asked = asked;
+    void this.#askFor(this.robotId);
+  }
+
   override render() {
-    const robot = fleet.state.robots.get(this.robotId);
+    const robot = fleet.state.robots.get(this.robotId) ?? this.former;
     if (!robot) return this.#absent();
     return html`<div class="page robot-page">
       <by-robot-header .robot=${robot}></by-robot-header>
@@ -88,14 +113,37 @@ export class RobotPage extends PageElement {
   }
 
   #absent(): TemplateResult {
-    if (fleet.state.hub === null) return html`<div class="page"><p class="empty muted">Waiting for the hub …</p></div>`;
+    if (fleet.state.hub === null || this.looking) {
+      const waiting = this.looking ? "Loading …" : "Waiting for the hub …";
+      return html`<div class="page"><p class="empty muted">${waiting}</p></div>`;
+    }
     return html`<div class="page">
       <div class="empty">
         <h1>There is no robot <code>${this.robotId}</code></h1>
+        ${this.error ? html`<p class="notice tone-bad" role="alert">${this.error}</p>` : nothing}
         <p class="muted">It was removed, or has not been heard yet. This page shows it as soon as it appears.</p>
         <p><a href="/">Go to the fleet</a></p>
       </div>
     </div>`;
+  }
+
+  async #askFor(id: string): Promise<void> {
+    this.#abort.abort();
+    this.#abort = new AbortController();
+    const { signal } = this.#abort;
+    this.former = null;
+    this.error = "";
+    this.looking = true;
+    try {
+      const robot = await getRobot(id, signal);
+      if (signal.aborted) return;
+      this.former = robot;
+      this.looking = false;
+    } catch (error) {
+      if (signal.aborted || isAbort(error)) return;
+      this.looking = false;
+      if (!(error instanceof ApiError && error.status === 404)) this.error = sentence(error);
+    }
   }
 
   #choose(tab: Tab): void {
