@@ -6,10 +6,13 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from botyard_edge.durable import SqliteOutbox
+from botyard_edge.writing import GROUP, Durability
 from botyard_schemas import Event, Telemetry
 from botyard_schemas.messages import TYPE_OF, Body
 from tests.chaos.control import Control, ShiftedClock
@@ -20,9 +23,27 @@ from tests.chaos.journal import spans_text
 class JournaledOutbox(SqliteOutbox):
     """The outbox as it is, which notes what number each message got, and what is acknowledged."""
 
+    def __init__(
+        self,
+        robot: str,
+        path: Path,
+        *,
+        durability: Durability = GROUP,
+        on_trouble: Callable[[str | None], None] = lambda _: None,
+        **rest: Any,
+    ) -> None:
+        self._on_each = durability.mode == "each"
+        self._ill = False
+
+        def heard(trouble: str | None) -> None:
+            self._ill = trouble is not None
+            on_trouble(trouble)
+
+        super().__init__(robot, path, durability=durability, on_trouble=heard, **rest)
+
     async def put(self, body: Body, *, ts: int | None = None, wait: bool = False) -> int:
         seq = await super().put(body, ts=ts, wait=wait)
-        durable = self._durability.mode == "each" and self.trouble is None
+        durable = self._on_each and not self._ill
         kind, numbers = TYPE_OF[type(body)], spans_text(numbers_in(body))
         note(f"I {self.epoch} {seq} {kind} {durable:d} {numbers}")
         return seq
