@@ -135,9 +135,9 @@ class SqliteOutbox(WrittenOutbox):
 
     async def put(self, body: Body, *, ts: int | None = None, wait: bool = False) -> int:
         seq = await super().put(body, ts=ts, wait=wait)
-        if self._each:
+        if self.durability.mode == "each":
             self._hurry.set()
-            while seq in self._unwritten and self._disk.trouble is None:
+            while seq in self._unwritten and self.trouble is None:
                 self._wrote.clear()
                 await self._wrote.wait()
         return seq

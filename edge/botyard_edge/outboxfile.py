@@ -178,8 +178,10 @@ class OutboxFile:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             raise BrokenFileError(f"it says that it is of version {version}, this edge knows {VERSION}")
+        # Before the log is switched on: that change goes by way of a journal file. Were its deletion not synced too, a
+        # power cut could bring it back, and the next start would undo the change and with it everything since.
+        db.execute("PRAGMA synchronous = EXTRA")
         db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
         db.execute("BEGIN IMMEDIATE")
         if version == 0:
             self._create(db, epoch, start)

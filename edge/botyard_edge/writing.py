@@ -55,8 +55,8 @@ class WrittenOutbox(OutboxCore):
     ) -> None:
         super().__init__(robot, clock=clock, rng=rng, limits=limits, robot_time=robot_time)
         self._disk = disk
-        self._each = durability.mode == "each"
-        self._interval = 0.0 if self._each else durability.interval
+        self.durability = durability
+        self._interval = 0.0 if durability.mode == "each" else durability.interval
         self._held = Held()
         # What is not on the disk yet; the rest of the numbers that are held is.
         self._unwritten = Unwritten()
@@ -74,6 +74,11 @@ class WrittenOutbox(OutboxCore):
     def bytes(self) -> int:
         """Bytes of the messages that are held."""
         return self._disk.bytes + self._unwritten.bytes
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the disk cannot be used; None when it can."""
+        return self._disk.trouble
 
     @property
     def commits(self) -> int:

@@ -1,7 +1,6 @@
 import asyncio
 import itertools
 import random
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -435,46 +434,7 @@ async def test_lossless_producer_waits_while_the_disk_is_behind(tmp_path: Path) 
         assert outbox.dropped == 0
 
 
-# --- power cuts
-
-
-async def test_power_cut_at_any_byte_of_the_log_leaves_a_prefix_in_order_and_no_number_to_be_given_twice(
-    tmp_path: Path,
-) -> None:
-    clock, path = VirtualClock(), tmp_path / "r1.db"
-    wal = tmp_path / "r1.db-wal"
-    shots: list[tuple[bytes, bytes, int, int]] = []
-    payloads: dict[int, bytes] = {}
-
-    async with opened(path, clock) as outbox:
-        for step in range(6):
-            for value in range(3):
-                seq = await outbox.put(sample(value))
-                payloads[seq] = (await outbox.read(seq - 1, 1))[0].payload
-            await clock.advance(2)
-            if step == 3:
-                outbox.ack(outbox.epoch, 4)
-            shots.append((path.read_bytes(), wal.read_bytes(), outbox.head, outbox.acknowledged))
-    cuts = 0
-    for (before_db, before, head, acknowledged), (after_db, after, sent, _) in itertools.pairwise(shots):
-        assert before_db == after_db, "there was a checkpoint, which this test does not cut"
-        frame = 4096 + 24
-        points = {*range(len(before), len(after), 512), *range(32, len(after), frame), len(after) - 1, len(after)}
-        for cut in sorted(point for point in points if point >= len(before)):
-            folder = tmp_path / f"cut-{cuts}"
-            folder.mkdir()
-            (folder / "r1.db").write_bytes(after_db)
-            (folder / "r1.db-wal").write_bytes(after[:cut] + before[cut:])
-            async with opened(folder / "r1.db", clock) as outbox:
-                found = [entry for entry in await everything(outbox) if not entry.notice]
-                numbers = [entry.seq for entry in found]
-                assert set(range(acknowledged + 1, head + 1)) - set(numbers) <= set(range(1, 5)), "committed is kept"
-                assert numbers == sorted(numbers)
-                assert all(payloads[entry.seq] == entry.payload for entry in found)
-                assert await outbox.put(NOTE) > sent
-            shutil.rmtree(folder)
-            cuts += 1
-    assert cuts > 50
+# --- killed (power cuts are in test_power_cut)
 
 
 VICTIM = """
