@@ -125,7 +125,7 @@ class StuckInbox(Inbox):
         self.sizes: list[int] = []
         self.messages: list[Inbound] = []
 
-    async def receive(self, message: Inbound) -> object:
+    async def receive(self, message: Inbound, token: str | None = None) -> object:
         raise NotImplementedError
 
     async def receive_all(self, messages: Sequence[Inbound]) -> None:

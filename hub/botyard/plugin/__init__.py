@@ -17,6 +17,8 @@ from botyard.plugin.api import (
     Inbound,
     Inbox,
     PluginContext,
+    RobotSocket,
+    SocketTransport,
     Transport,
     hookimpl,
 )
@@ -36,6 +38,8 @@ __all__ = [
     "Inbox",
     "PluginContext",
     "PluginError",
+    "RobotSocket",
+    "SocketTransport",
     "Transport",
     "hookimpl",
     "is_loopback",

@@ -90,9 +90,9 @@ class Inbound:
 class Inbox(Protocol):
     """Where a transport puts what robots send."""
 
-    async def receive(self, message: Inbound) -> object:
+    async def receive(self, message: Inbound, token: str | None = None) -> object:
         """Take a message in. Waits while the store is behind, so that the transport stops reading. Never raises because
-        of the message's content."""
+        of the message's content. `token` is what the robot gave to prove itself, if the transport knows."""
 
     async def receive_all(self, messages: Sequence[Inbound]) -> None:
         """Take several messages in, in their order, as `receive` does. Cheaper than one by one."""
@@ -131,3 +131,41 @@ class Transport(abc.ABC):
     def error(self) -> str | None:
         """Why it is not connected, in one sentence."""
         return None
+
+    @property
+    def connections(self) -> int | None:
+        """How many robots are connected to the hub itself; None when something stands in between that knows better."""
+        return None
+
+
+class RobotSocket(Protocol):
+    """An open WebSocket of a robot. Frames are whole messages, text or binary alike."""
+
+    async def receive(self) -> bytes | None:
+        """The next frame; None once the socket is closed. What is not received is not read from the network either."""
+
+    async def send(self, frame: bytes) -> None:
+        """Send a frame of UTF-8 text. Waits while the other side does not read. Does nothing once it is closed."""
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close it; `code` is one of RFC 6455 or from 4000 on, `reason` a sentence of at most 123 bytes."""
+
+
+class SocketTransport(Transport):
+    """A transport whose robots open WebSockets at the hub's web server, at `path`.
+
+    The web server checks host and origin and asks the auth providers; it calls `serve` for whoever may come in.
+    """
+
+    path: str
+
+    @abc.abstractmethod
+    def listening(self, url: str | None) -> None:
+        """The web server listens at this URL (`http://…`) now; None: no longer."""
+
+    @abc.abstractmethod
+    async def serve(self, socket: RobotSocket, connection: Connection) -> None:
+        """Serve one socket until it is closed. `connection.robot` is None when the robot has not named itself yet.
+
+        Cancelled when the hub stops.
+        """

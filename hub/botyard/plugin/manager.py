@@ -13,8 +13,10 @@ from botyard_schemas.settings import SettingsError
 
 log = logging.getLogger(__name__)
 
-# Built-in plugins come through the same door as everybody's; the order is that of loading.
+# Built-in plugins come through the same door as everybody's; the order is that of loading. What was loaded last is
+# asked first, so the broker is the hub's first transport.
 DEFAULT_PLUGINS = (
+    "botyard.transport.websocket",
     "botyard.transport.mqtt",
     "botyard_plugins.local_access.hub",
     "botyard_plugins.simulation.hub",

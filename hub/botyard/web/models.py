@@ -257,6 +257,17 @@ class BrokerView(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
+class TransportView(msgspec.Struct, frozen=True, kw_only=True):
+    """A way on which robots reach the hub. `connections` is how many are connected to the hub itself; null when a
+    broker stands in between."""
+
+    name: str
+    address: str
+    connected: bool
+    connections: int | None = None
+    error: str | None = None
+
+
 class HubView(msgspec.Struct, frozen=True, kw_only=True):
     """The hub itself. `counters` count messages since the start, by what became of them."""
 
@@ -266,6 +277,7 @@ class HubView(msgspec.Struct, frozen=True, kw_only=True):
     roles: list[str]
     auto_accept: bool
     broker: BrokerView
+    transports: list[TransportView]
     robots: int
     counters: dict[str, int]
 

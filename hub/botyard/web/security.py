@@ -47,7 +47,7 @@ class Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def register(app: Quart, hub: "Hub") -> None:
     """Ask about every request and WebSocket before it is served."""
-    names = {"localhost", socket.gethostname().lower(), *(name.lower() for name in hub.config.web.allowed_hosts)}
+    names = names_of(hub)
 
     @app.before_request
     async def _request() -> Response | None:
@@ -67,7 +67,13 @@ def register(app: Quart, hub: "Hub") -> None:
         return response
 
 
-async def _gate(incoming: BaseRequestWebsocket, names: set[str], *, unsafe: bool) -> Response | None:
+def names_of(hub: "Hub") -> set[str]:
+    """The names under which the hub may be addressed, beside IP addresses."""
+    return {"localhost", socket.gethostname().lower(), *(name.lower() for name in hub.config.web.allowed_hosts)}
+
+
+def refusal(incoming: BaseRequestWebsocket, names: set[str], *, unsafe: bool) -> Response | None:
+    """What is answered to whoever asks under another name, or from a page of others; None when neither is so."""
     if not _host_is_ours(incoming.host, names):
         return problem(
             421, f"this hub is not called {incoming.host!r}; add the name to web.allowed_hosts", instance=incoming.path
@@ -75,7 +81,13 @@ async def _gate(incoming: BaseRequestWebsocket, names: set[str], *, unsafe: bool
     origin = incoming.headers.get("Origin")
     if unsafe and origin and not _is_page_of(origin, incoming.host):
         return problem(403, f"pages of {origin} may not use this hub", instance=incoming.path)
-    access = await authenticate(the_hub().auth, _connection(incoming, _token_of(incoming)))
+    return None
+
+
+async def _gate(incoming: BaseRequestWebsocket, names: set[str], *, unsafe: bool) -> Response | None:
+    if response := refusal(incoming, names, unsafe=unsafe):
+        return response
+    access = await authenticate(the_hub().auth, _connection(incoming, token_of(incoming)))
     if isinstance(access, Allow):
         g.actor = access.actor
         return None
@@ -88,14 +100,20 @@ async def _gate(incoming: BaseRequestWebsocket, names: set[str], *, unsafe: bool
 
 def token_of_request() -> str | None:
     """The token that came with the current request."""
-    return _token_of(request)
+    return token_of(request)
 
 
-def _token_of(incoming: BaseRequestWebsocket) -> str | None:
+def token_of(incoming: BaseRequestWebsocket) -> str | None:
+    """The token that came with a request or WebSocket."""
     scheme, _, value = incoming.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and value:
         return value.strip()
     return incoming.cookies.get(COOKIE)
+
+
+def is_forwarded(incoming: BaseRequestWebsocket) -> bool:
+    """Whether a proxy says that it stands in between."""
+    return any(name in incoming.headers for name in PROXY_HEADERS)
 
 
 def _connection(incoming: BaseRequestWebsocket, token: str | None) -> Connection:
@@ -103,7 +121,7 @@ def _connection(incoming: BaseRequestWebsocket, token: str | None) -> Connection
         "request",
         "http",
         incoming.remote_addr,
-        forwarded=any(name in incoming.headers for name in PROXY_HEADERS),
+        forwarded=is_forwarded(incoming),
         token=token,
         method=incoming.method,
         path=incoming.path,

@@ -12,7 +12,9 @@ from hypercorn.config import Sockets
 from hypercorn.utils import wrap_app
 
 from botyard.core.tasks import Tasks
+from botyard.plugin.api import SocketTransport
 from botyard.web.app import build_app
+from botyard.web.edge import EdgeSockets
 from botyard.web.feed import Feed
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 STOP_WITHIN = 1.0
 BACKLOG = 256
+MAX_FRAME = 8 * 1024 * 1024
+# The kernel finds out about visitors and robots that went without a goodbye: seconds of silence, and between probes.
+KEEPALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 
 
 class WebServer:
@@ -38,10 +43,11 @@ class WebServer:
         async with contextlib.AsyncExitStack() as stack:
             feed = self._feed = await stack.enter_async_context(Feed(self._hub))
             app = build_app(self._hub, feed)
+            app.asgi_app = EdgeSockets(app, app.asgi_app, self._hub, feed.closing)  # type: ignore[assignment, method-assign]
             listener = self._listen()
             await self._tasks.__aenter__()
             stack.push_async_exit(self._end)
-            config = _hypercorn_config()
+            config = _hypercorn_config(self._hub.config.ingest.max_message_bytes)
             # from here on the socket belongs to Hypercorn, which closes it
             serving = worker_serve(
                 wrap_app(app, config.wsgi_max_body_size, "asgi"),
@@ -50,6 +56,10 @@ class WebServer:
                 shutdown_trigger=self._stop.wait,
             )
             self._tasks.start(serving, "hub.web")
+            for transport in self._hub.transports:
+                if isinstance(transport, SocketTransport):
+                    transport.listening(self.url)
+                    stack.callback(transport.listening, None)
             self._stack = stack.pop_all()
         return self
 
@@ -80,6 +90,10 @@ class WebServer:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             # inherited by connections; without it each answer waits 40 ms for the visitor's delayed acknowledgement
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in KEEPALIVE.items():
+                if hasattr(socket, name):
+                    listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
             listener.bind((host, port))
             listener.listen(BACKLOG)
             listener.setblocking(False)
@@ -105,8 +119,10 @@ class Listener(socket.socket):
         return connection, address
 
 
-def _hypercorn_config() -> HypercornConfig:
+def _hypercorn_config(message_bytes: int) -> HypercornConfig:
     config = HypercornConfig()
+    # well above ingest's own limit, so that a message that is too large reaches the quarantine and cuts nobody off
+    config.websocket_max_message_size = max(MAX_FRAME, 8 * message_bytes)
     config.graceful_timeout = 2 * STOP_WITHIN
     config.shutdown_timeout = STOP_WITHIN
     config.accesslog = None

@@ -17,6 +17,7 @@ from botyard.web.models import (
     RobotSpec,
     RobotStatus,
     SyncView,
+    TransportView,
 )
 from botyard_schemas import __version__
 
@@ -91,6 +92,16 @@ def hub_view(hub: "Hub") -> HubView:
             embedded=hub.config.broker.url is None,
             error=transport.error if transport else "this process does not take messages in",
         ),
+        transports=[
+            TransportView(
+                name=one.name,
+                address=one.address,
+                connected=one.connected,
+                connections=one.connections,
+                error=one.error,
+            )
+            for one in hub.transports
+        ],
         robots=len(hub.fleet),
         counters=dict(hub.ingest.counters) if hub.ingest else {},
     )

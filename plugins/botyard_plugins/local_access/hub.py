@@ -108,9 +108,8 @@ class LocalAccess(AuthProvider):
             # a broker that is not ours alone has checked the robot's credentials before it passed the message on
             return Allow(robot_actor(connection.robot or ""))
         if connection.peer is not None and is_loopback(connection.peer) and not connection.forwarded:
-            if not user:
-                return Allow(robot_actor(connection.robot or ""))
-            if self._trust_loopback:
-                return Allow(Actor("user", "loopback"))
+            # whoever comes to a broker of this machine alone has passed no door of ours that could ask for a token
+            if self._trust_loopback or connection.transport == "mqtt":
+                return Allow(Actor("user", "loopback") if user else robot_actor(connection.robot or ""))
             return Deny("an access token is needed, also on the hub's machine; `botyard token` shows it there")
         return Deny("an access token is needed from another machine; `botyard token` shows it on the hub's machine")

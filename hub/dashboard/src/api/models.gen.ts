@@ -211,10 +211,21 @@ export interface HubView {
   roles: string[];
   auto_accept: boolean;
   broker: BrokerView;
+  transports: TransportView[];
   robots: number;
   counters: {
     [k: string]: number;
   };
+}
+/**
+ * A way on which robots reach the hub. `connections` is how many are connected to the hub itself; null when a broker stands in between.
+ */
+export interface TransportView {
+  name: string;
+  address: string;
+  connected: boolean;
+  connections: number | null;
+  error: string | null;
 }
 /**
  * A channel that a robot has sent.
