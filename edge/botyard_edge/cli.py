@@ -16,7 +16,7 @@ from botyard_edge.membership import Membership, MembershipError
 from botyard_edge.outbox import OutboxError
 from botyard_edge.plugins import PluginError, build_plugin_manager, drivers
 from botyard_edge.runtime import Runtime
-from botyard_edge.transport import Transport
+from botyard_edge.transports import make_transports
 from botyard_schemas import __version__
 from botyard_schemas.clock import SystemClock
 from botyard_schemas.settings import SettingsError
@@ -101,7 +101,7 @@ def _return(arguments: argparse.Namespace) -> int:
 
 def _membership(settings: Path) -> Membership:
     config = load_config(settings, os.environ)
-    return Membership(config, SystemClock(), random.Random(), _transport(config))
+    return Membership(config, SystemClock(), random.Random(), make_transports(config))
 
 
 def _drivers(arguments: argparse.Namespace) -> int:
@@ -112,7 +112,7 @@ def _drivers(arguments: argparse.Namespace) -> int:
 
 
 async def _serve(config: Config) -> int:
-    runtime = Runtime(config, clock=SystemClock(), rng=random.Random(), transport=_transport(config))
+    runtime = Runtime(config, clock=SystemClock(), rng=random.Random(), transport=make_transports(config))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, runtime.stop)
@@ -121,15 +121,6 @@ async def _serve(config: Config) -> int:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-
-
-def _transport(config: Config) -> Transport:
-    try:
-        from botyard_edge.mqtt import MqttTransport  # heavy, and an extra
-    except ModuleNotFoundError as error:
-        raise PluginError(f"the package {error.name!r} is missing: pip install 'botyard[edge]'") from error
-    broker = config.broker
-    return MqttTransport(config.robot, broker.url, broker.username, broker.password, broker.keepalive)
 
 
 if __name__ == "__main__":

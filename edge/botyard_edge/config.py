@@ -2,11 +2,12 @@
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import pluggy
 
@@ -18,22 +19,28 @@ from botyard_edge.pace import Pace
 from botyard_edge.plugins import build_plugin_manager, drivers, unknown_driver
 from botyard_edge.state import StateSettings
 from botyard_edge.telemetry import BatchLimits
+from botyard_edge.tls import SYSTEM, Tls
 from botyard_edge.writing import GROUP, Durability
 from botyard_schemas import settings
 from botyard_schemas.messages import About
 from botyard_schemas.settings import SettingsError
 
 PREFIX = "BOTYARD_EDGE"
+# What a transport takes from the link together, unless it has one of them itself.
+WHO = ("username", "password", "token")
 
 
 @dataclass(frozen=True, slots=True)
-class Broker:
-    """Where the broker is and who asks."""
+class TransportSettings:
+    """One way to the hub, and who asks. `version` of MQTT is `auto`, `5` or `3.1.1`; `keepalive` in seconds."""
 
     url: str = "mqtt://localhost:1883"
     username: str | None = None
     password: str | None = None
+    token: str | None = None
     keepalive: int = 15
+    version: Literal["auto", "5", "3.1.1"] = "auto"
+    tls: Tls = SYSTEM
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,7 @@ class Config:
     drivers: tuple[DriverSettings, ...]
     about: About = field(default_factory=About)
     folder: Path = Path()
-    broker: Broker = field(default_factory=Broker)
+    transports: tuple[TransportSettings, ...] = (TransportSettings(),)
     link: LinkSettings = field(default_factory=LinkSettings)
     telemetry: BatchLimits = field(default_factory=BatchLimits)
     state: StateSettings = field(default_factory=StateSettings)
@@ -98,6 +105,7 @@ def load_config(path: Path, environ: Mapping[str, str], *, plugins: pluggy.Plugi
         for name, part in loaded["drivers"].items()
         if part["type"] not in known
     ]
+    problems += _beyond_the_schema(loaded["link"], path)
     if problems:
         raise SettingsError(problems)
     return _config(loaded, known, path)
@@ -132,12 +140,7 @@ def _config(loaded: dict[str, Any], known: Mapping[str, DriverSpec], path: Path)
             DriverSettings(name, known[part["type"]], part["options"]) for name, part in loaded["drivers"].items()
         ),
         folder=path.resolve().parent,
-        broker=Broker(
-            url=link["url"],
-            username=link["username"] or (loaded["robot"] if link["token"] else None),
-            password=link["password"] or link["token"],
-            keepalive=link["keepalive"],
-        ),
+        transports=tuple(_transport(one, link, path.resolve().parent) for one in link["transports"] or [link]),
         link=LinkSettings(
             heartbeat=float(link["heartbeat"]),
             reconnect=Backoff(link["reconnect_min"], max(link["reconnect_min"], link["reconnect_max"])),
@@ -145,6 +148,8 @@ def _config(loaded: dict[str, Any], known: Mapping[str, DriverSpec], path: Path)
             resend_after=link["resend_after"],
             backlog=Pace(link["backlog_rate"], link["backlog_burst"]),
             time_period=link["time_period"],
+            connect_within=link["connect_within"],
+            return_after=link["return_after"],
         ),
         telemetry=BatchLimits(loaded["telemetry"]["max_samples"], loaded["telemetry"]["max_age"]),
         state=StateSettings(loaded["state"]["period"], loaded["state"]["max_rate"]),
@@ -152,6 +157,51 @@ def _config(loaded: dict[str, Any], known: Mapping[str, DriverSpec], path: Path)
         flush_timeout=loaded["shutdown"]["flush_timeout"],
         exit_when_done=loaded["exit_when_done"],
     )
+
+
+def _transport(one: Mapping[str, Any], link: Mapping[str, Any], folder: Path) -> TransportSettings:
+    """One transport; what it does not say of itself is taken from the link."""
+    who = one if any(one.get(key) for key in WHO) else link
+    tls = one.get("tls") or link["tls"]
+    username, password, token = (who.get(key) for key in WHO)
+    return TransportSettings(
+        url=one["url"],
+        username=username,
+        password=password,
+        token=token,
+        keepalive=one.get("keepalive") or link["keepalive"],
+        version=one.get("mqtt_version") or link["mqtt_version"],
+        tls=Tls(*(folder / tls[key] if tls.get(key) else None for key in ("ca", "certificate", "key"))),
+    )
+
+
+def _beyond_the_schema(link: Mapping[str, Any], path: Path) -> Iterator[str]:
+    """What is wrong with the transports although the schema allows it."""
+    found = [(("link", "transports", index), one) for index, one in enumerate(link["transports"])]
+    for keys, one in [(("link",), link), *found]:
+        name = "link" if len(keys) == 1 else f"link.transports[{keys[2]}]"
+        if trouble := _trouble_with(one["url"]):
+            yield f"{settings.locate(path, (*keys, 'url'))}: {name}.url: {one['url']!r} {trouble}"
+        tls = one.get("tls") or {}
+        if tls.get("key") and not tls.get("certificate"):
+            yield f"{settings.locate(path, (*keys, 'tls', 'key'))}: {name}.tls.key: there is no certificate beside it"
+        for key in ("ca", "certificate", "key"):
+            if tls.get(key) and not (path.resolve().parent / tls[key]).is_file():
+                yield f"{settings.locate(path, (*keys, 'tls', key))}: {name}.tls.{key}: there is no file {tls[key]!r}"
+
+
+def _trouble_with(url: str) -> str | None:
+    parts = urlsplit(url)
+    try:
+        if not parts.hostname or parts.port == 0:
+            return "names no host, or an impossible port"
+    except ValueError as error:
+        return f"cannot be used: {error}"
+    if parts.scheme in ("mqtt", "mqtts") and parts.path.strip("/"):
+        return "has a path; MQTT over WebSocket is written mqtt+ws:// or mqtt+wss://"
+    if parts.scheme in ("ws", "wss") and parts.path.strip("/") and not parts.path.endswith("/edge/v1"):
+        return "is not the hub's WebSocket, which ends in /edge/v1; MQTT over WebSocket is written mqtt+ws://"
+    return None
 
 
 def _outbox(loaded: dict[str, Any], robot: str) -> OutboxSettings:

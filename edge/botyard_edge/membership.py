@@ -6,6 +6,7 @@ Both are said by presence: what a hub that is not there at the moment need not k
 import asyncio
 import logging
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from botyard_edge.bus import Bus
@@ -37,7 +38,7 @@ class Membership:
     config: Config
     clock: Clock
     rng: random.Random
-    transport: Transport
+    transport: Transport | Sequence[Transport]
     outbox: Outbox | None = None
 
     async def retire(self, *, within: float, leave_behind: bool = False) -> int:
@@ -90,17 +91,27 @@ class Membership:
             return outbox.backlog
 
     async def _say(self, *messages: tuple[str, PresenceReason]) -> None:
+        """Say it over the first transport that works."""
+        troubles = []
+        for transport in self.transport if isinstance(self.transport, Sequence) else [self.transport]:
+            try:
+                async with asyncio.timeout(SAY_WITHIN):
+                    await self._say_over(transport, messages)
+            except (TransportError, TimeoutError) as error:
+                why = str(error) or f"no answer within {SAY_WITHIN:g} s"
+                troubles.append(f"the hub could not be told by way of {transport.address}: {why}")
+            else:
+                return
+        raise MembershipError("; ".join(troubles))
+
+    async def _say_over(self, transport: Transport, messages: Sequence[tuple[str, PresenceReason]]) -> None:
         session_id = f"{self.rng.getrandbits(64):016x}"
         topic = topics.presence(self.config.robot)
         will = Will(topic, self._presence("offline", "last_will", session_id))
-        try:
-            async with asyncio.timeout(SAY_WITHIN), self.transport.session(will) as session:
-                for status, reason in messages:
-                    payload = self._presence(status, reason, session_id)
-                    await session.publish(topic, payload, qos=1, retain=True, wait=True)
-        except (TransportError, TimeoutError) as error:
-            why = str(error) or f"no answer within {SAY_WITHIN:g} s"
-            raise MembershipError(f"the broker at {self.transport.address} could not be told: {why}") from error
+        async with transport.session(will) as session:
+            for status, reason in messages:
+                payload = self._presence(status, reason, session_id)
+                await session.publish(topic, payload, qos=1, retain=True, wait=True)
 
     def _presence(self, status: str, reason: PresenceReason, session: str) -> bytes:
         body = Presence(status=status, session=session, reason=reason)  # type: ignore[arg-type]

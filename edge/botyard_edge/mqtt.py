@@ -1,24 +1,39 @@
-"""MQTT 3.1.1 by aiomqtt, to any broker."""
+"""MQTT by aiomqtt, to any broker: versions 5 and 3.1.1, over TCP, TLS or WebSocket."""
 
 import asyncio
+import logging
 import re
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import urlsplit
 
 import aiomqtt
 
+from botyard_edge.tls import SYSTEM, Tls
 from botyard_edge.transport import Received, Session, TransportError, Will
+
+log = logging.getLogger(__name__)
+
+Version = Literal["auto", "5", "3.1.1"]
 
 # Commands that wait inside the client; past this they are dropped there with a warning, and the hub repeats them.
 MAX_INCOMING = 1000
+# Ports where a URL names none; those over WebSocket are what the web uses, so that they pass where MQTT is blocked.
+PORTS = {"mqtt": 1883, "mqtts": 8883, "mqtt+ws": 80, "mqtt+wss": 443}
+# Where brokers take WebSockets when a URL names no path.
+WEBSOCKET_PATH = "/mqtt"
+# How a broker says that it does not know version 5: the code of MQTT 3.1.1, and that of MQTT 5.
+UNKNOWN_VERSION = (0x01, 0x84)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MqttTransport:
-    """The way to one broker. `url` is `mqtt://host[:port]` or `mqtts://host[:port]`; times are seconds."""
+    """The way to one broker. `url` is `mqtt://host[:port]`, `mqtts://` for TLS, or `mqtt+ws://host[:port][/path]` and
+    `mqtt+wss://` for MQTT over WebSocket; times are seconds. `suffix` makes another client id, for a robot that may be
+    on one broker twice for a moment."""
 
     robot: str
     url: str
@@ -26,36 +41,27 @@ class MqttTransport:
     password: str | None = None
     keepalive: int = 15
     timeout: float = 10.0
+    version: Version = "auto"
+    tls: Tls = SYSTEM
+    suffix: str = ""
+    _old: bool = field(default=False, init=False)
 
     @property
     def address(self) -> str:
         parts = urlsplit(self.url)
-        return f"{parts.hostname}:{parts.port or (8883 if parts.scheme == 'mqtts' else 1883)}"
+        plain = f"{parts.hostname}:{parts.port or PORTS[parts.scheme]}"
+        return plain if parts.scheme in ("mqtt", "mqtts") else f"{parts.scheme}://{plain}{self._path}"
+
+    @property
+    def _path(self) -> str:
+        path = urlsplit(self.url).path
+        return path if path.strip("/") else WEBSOCKET_PATH
 
     @asynccontextmanager
     async def session(self, will: Will) -> AsyncGenerator[Session, None]:
-        parts = urlsplit(self.url)
-        tls = parts.scheme == "mqtts"
-        client = aiomqtt.Client(
-            parts.hostname or "localhost",
-            parts.port or (8883 if tls else 1883),
-            username=self.username,
-            password=self.password,
-            identifier=client_id(self.robot),
-            protocol=aiomqtt.ProtocolVersion.V311,
-            will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=True),
-            clean_session=True,
-            keepalive=self.keepalive,
-            timeout=self.timeout,
-            max_queued_incoming_messages=MAX_INCOMING,
-            # Else a small message waits for the TCP acknowledgement of the one before it, 40 ms on Linux.
-            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
-            tls_params=aiomqtt.TLSParameters() if tls else None,
-        )
-        # Messages in flight are bounded by the link's window, so the client's own warning threshold says nothing.
-        client.pending_calls_threshold = 1_000_000
         try:
-            async with client, asyncio.TaskGroup() as tasks:
+            client = await self._connected(will)
+            async with _Leaving(client), asyncio.TaskGroup() as tasks:
                 session = _MqttSession(client, tasks)
                 try:
                     yield session
@@ -63,6 +69,67 @@ class MqttTransport:
                     session.close()
         except* aiomqtt.MqttError as group:
             raise TransportError(_reason(group)) from group
+
+    async def _connected(self, will: Will) -> aiomqtt.Client:
+        """A client that is connected, with version 5 where the broker speaks it. Raises MqttError."""
+        if self.version == "5" or (self.version == "auto" and not self._old):
+            try:
+                return await _enter(self._client(will, aiomqtt.ProtocolVersion.V5))
+            except aiomqtt.MqttError as error:
+                if self.version == "5" or not _may_be_old(error):
+                    raise
+        client = await _enter(self._client(will, aiomqtt.ProtocolVersion.V311))
+        if self.version == "auto" and not self._old:
+            self._old = True  # until the next start, so that each new connection costs one attempt
+            log.debug("the broker at %s does not speak MQTT 5; going on with 3.1.1", self.address)
+        return client
+
+    def _client(self, will: Will, version: aiomqtt.ProtocolVersion) -> aiomqtt.Client:
+        parts = urlsplit(self.url)
+        over_websocket = parts.scheme.startswith("mqtt+")
+        client = aiomqtt.Client(
+            parts.hostname or "localhost",
+            parts.port or PORTS[parts.scheme],
+            username=self.username,
+            password=self.password,
+            identifier=client_id(self.robot) + self.suffix,
+            protocol=version,
+            will=aiomqtt.Will(will.topic, will.payload, qos=1, retain=True),
+            # version 5 calls it clean start, and has it by default
+            clean_session=True if version is aiomqtt.ProtocolVersion.V311 else None,
+            keepalive=self.keepalive,
+            timeout=self.timeout,
+            transport="websockets" if over_websocket else "tcp",
+            websocket_path=self._path if over_websocket else None,
+            max_queued_incoming_messages=MAX_INCOMING,
+            # Else a small message waits for the TCP acknowledgement of the one before it, 40 ms on Linux.
+            socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+            tls_context=self.tls.context() if parts.scheme in ("mqtts", "mqtt+wss") else None,
+        )
+        # Messages in flight are bounded by the link's window, so the client's own warning threshold says nothing.
+        client.pending_calls_threshold = 1_000_000
+        return client
+
+
+async def _enter(client: aiomqtt.Client) -> aiomqtt.Client:
+    try:
+        return await client.__aenter__()
+    except (asyncio.CancelledError, aiomqtt.MqttError):
+        # aiomqtt leaves the socket open, which would go on to live beside the next attempt's
+        client._client.disconnect()  # noqa: SLF001
+        raise
+
+
+class _Leaving:
+    """The client's exit, for a client that was entered elsewhere."""
+
+    def __init__(self, client: aiomqtt.Client) -> None:
+        self._client = client
+
+    async def __aenter__(self) -> None: ...
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._client.__aexit__(None, None, None)
 
 
 class _MqttSession:
@@ -76,7 +143,7 @@ class _MqttSession:
             granted = await self._client.subscribe(topic, qos=1)
         except aiomqtt.MqttError as error:
             raise TransportError(str(error)) from error
-        # 0x80 is how a 3.1.1 broker says that it may not be listened to.
+        # From 0x80 on it is how a broker says that it may not be listened to.
         if any((code if isinstance(code, int) else code.value) >= 0x80 for code in granted):
             raise TransportError(f"the broker does not allow to listen to {topic}")
 
@@ -111,6 +178,14 @@ class _MqttSession:
 def client_id(robot: str) -> str:
     """The MQTT client id of a robot; NATS refuses most characters that a broker might allow."""
     return "botyard-" + re.sub(r"[^A-Za-z0-9_-]", "-", robot)
+
+
+def _may_be_old(error: aiomqtt.MqttError) -> bool:
+    """Whether a broker that does not know version 5 may have answered so."""
+    if isinstance(error, aiomqtt.MqttCodeError):
+        code = error.rc if isinstance(error.rc, int) else getattr(error.rc, "value", None)
+        return code in UNKNOWN_VERSION
+    return False
 
 
 def _reason(error: BaseException) -> str:

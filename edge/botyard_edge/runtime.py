@@ -6,7 +6,7 @@ Clock, randomness and transport are passed in, so that many runtimes run in one 
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
@@ -47,7 +47,7 @@ class Runtime:
         *,
         clock: Clock,
         rng: random.Random,
-        transport: Transport,
+        transport: Transport | Sequence[Transport],
         outbox: Outbox | None = None,
     ) -> None:
         self.config = config

@@ -28,7 +28,7 @@ def test_example_is_valid_and_says_the_defaults() -> None:
 def test_example_stands_by_the_defaults(tmp_path: Path) -> None:
     short = load_config(write(tmp_path, "robot: picker-7\ndrivers: {sim: {}}\n"), {})
     long = load_config(EXAMPLE, {})
-    for part in ("broker", "link", "telemetry", "state", "outbox", "flush_timeout", "exit_when_done"):
+    for part in ("transports", "link", "telemetry", "state", "outbox", "flush_timeout", "exit_when_done"):
         assert getattr(short, part) == getattr(long, part), part
 
 
@@ -43,8 +43,7 @@ def test_environment_wins_over_the_file_down_to_driver_options(tmp_path: Path) -
     path = write(tmp_path, "robot: r1\ndrivers: {base: {type: sim}}\nlink: {token: abc}\n")
     environ = {"BOTYARD_EDGE__LINK__URL": "mqtt://hub:2883", "BOTYARD_EDGE__DRIVERS__BASE__OPTIONS__SPEED": "2"}
     config = load_config(path, environ)
-    assert config.broker.url == "mqtt://hub:2883"
-    assert (config.broker.username, config.broker.password) == ("r1", "abc")
+    assert [(one.url, one.token) for one in config.transports] == [("mqtt://hub:2883", "abc")]
     assert config.drivers[0].options["speed"] == 2
 
 

@@ -183,7 +183,7 @@ async def test_attempts_to_connect_grow_apart_to_the_longest_pause() -> None:
                 attempts.append(wire.clock.monotonic())
                 return session(will)
 
-        wire.link._transport = Watched()
+        wire.link._transports = (Watched(),)
         wire.broker.cut(down=True)
         await wire.clock.advance(120)
         pauses = [b - a for a, b in itertools.pairwise(attempts)]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from botyard.core.tasks import Tasks
-from botyard_edge.config import Broker, Config, DriverSettings
+from botyard_edge.config import Config, DriverSettings, TransportSettings
 from botyard_edge.mqtt import MqttTransport
 from botyard_edge.plugins import build_plugin_manager, drivers
 from botyard_edge.runtime import Runtime
@@ -58,7 +58,11 @@ class SimulatedFleet:
         robot = f"picker-{number + 1}"
         name = NAMES[number % len(NAMES)] + (f" {number // len(NAMES) + 1}" if number >= len(NAMES) else "")
         config = Config(
-            robot=robot, drivers=(driver,), about=About(name=name), folder=PLAN.parent, broker=Broker(self._url)
+            robot=robot,
+            drivers=(driver,),
+            about=About(name=name),
+            folder=PLAN.parent,
+            transports=(TransportSettings(self._url),),
         )
         transport = MqttTransport(robot, self._url)
         return Runtime(config, clock=SystemClock(), rng=random.Random(self._seed + number), transport=transport)
