@@ -76,7 +76,7 @@ async def test_robot_that_comes_back_says_so_and_that_it_does_not_run_yet(world:
 
 async def test_leaving_without_a_broker_says_so(world: World, config: Config) -> None:
     world.broker.down = True
-    with pytest.raises(MembershipError, match="the broker at memory could not be told: the broker is down"):
+    with pytest.raises(MembershipError, match="the hub could not be told by way of memory: the broker is down"):
         await membership(world, config).come_back()
 
 
