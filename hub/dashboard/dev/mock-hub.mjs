@@ -78,6 +78,10 @@ const hubView = () => ({
     embedded: true,
     error: options["broker-down"] ? "connection refused" : null,
   },
+  transports: [
+    { name: "mqtt", address: "mqtt://127.0.0.1:1883", connected: true, connections: null, error: null },
+    { name: "websocket", address: "ws://127.0.0.1:8080/edge/v1", connected: true, connections: 2, error: null },
+  ],
   robots: fleet.size,
   counters: { received: 48213 + Math.round((now() - started) / 1e5), committed: 48170, duplicates: 31, quarantined: 4 },
 });

@@ -9,6 +9,7 @@ const hub: HubView = {
   roles: [],
   auto_accept: true,
   broker: { connected: true, address: "mqtt://x", embedded: true, error: null },
+  transports: [],
   robots: 0,
   counters: {},
 };

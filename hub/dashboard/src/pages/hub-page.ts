@@ -64,6 +64,11 @@ export class HubPage extends PageElement {
           ${broker.error ? pair("Reason", broker.error) : nothing}
           ${pair("Address", html`<code>${broker.address}</code>`)}
           ${pair("Kind", broker.embedded ? "embedded, run by the hub" : "external")}
+          ${hub.transports
+            .filter((way) => way.connections !== null)
+            .map((way) =>
+              pair("Robots on the hub's own socket", html`${way.connections}, <code>${way.address}</code>`),
+            )}
         </dl>
       </section>
       <section class="panel">
