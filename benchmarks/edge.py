@@ -7,7 +7,6 @@ Start is from the process's begin to its first state on the wire; CPU is the pro
 import argparse
 import asyncio
 import contextlib
-import os
 import statistics
 import sys
 import tempfile
@@ -99,9 +98,7 @@ def _used(process: psutil.Process) -> tuple[float, float, float]:
 
 async def import_cost() -> tuple[float, float]:
     """Seconds on the wall and of CPU that importing the command takes in a fresh interpreter."""
-    started = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", IMPORT, stdout=asyncio.subprocess.PIPE, env={**os.environ}
-    )
+    started = await asyncio.create_subprocess_exec(sys.executable, "-c", IMPORT, stdout=asyncio.subprocess.PIPE)
     told, _ = await started.communicate()
     wall, used = told.split()
     return float(wall), float(used)

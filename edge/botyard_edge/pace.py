@@ -2,9 +2,9 @@
 
 Additive increase, multiplicative decrease, steered by delay as in LEDBAT (RFC 6817): the time from sending a message to
 the hub's acknowledgement grows when something on the way (the robot's own connection, the broker, the hub, its disk)
-has a queue, and live data waits in that same queue. While the delay stays within `TARGET` of the shortest that was seen
-of late, the rate grows by `GAIN`; when it does not, or when messages are lost, the rate is halved. So one robot finds
-what its connection can take, and a fleet that comes back together shares what its hub can take.
+has a queue, and live data waits in that same queue. While the delay is at most `PROMPT`, or within `TARGET` of the
+shortest that was seen of late, the rate grows by `GAIN`; otherwise, or when messages are lost, the rate is halved.
+So one robot finds what its connection can take, and a fleet that comes back together shares what its hub can take.
 """
 
 from collections import deque
@@ -12,16 +12,20 @@ from dataclasses import dataclass
 
 from botyard_schemas.clock import Clock
 
-# Messages per second with which a session begins, and below which delay alone does not press the rate.
+# Messages per second with which a session begins, and below which the rate is not pressed: a hub that is slow for other
+# reasons still gets the backlog.
 START = 20.0
-FLOOR = 5.0
+FLOOR = 10.0
 
 # Messages per second that are added in each second in which the delay is small and the rate was what held back.
-GAIN = 50.0
+GAIN = 25.0
 
 # Seconds that the delay may be above the shortest one. More than the age of the hub's batches (0.05), by which it
 # varies anyway; and little enough that live data, which waits in the same queues, stays below 0.2.
 TARGET = 0.07
+
+# An acknowledgement within so many seconds is prompt, however much shorter another one was: commits vary.
+PROMPT = 0.1
 
 # The shortest of so many delays counts, so that one late acknowledgement says nothing.
 RECENT = 2
@@ -89,7 +93,8 @@ class BacklogPace:
         now = self._clock.monotonic()
         elapsed, self._heard = min(1.0, now - self._heard), now
         self._note(delay, now)
-        if min(self._delays) > min(self._shortest) + TARGET:
+        allowed = max(PROMPT, min(self._shortest) + TARGET)
+        if min(self._delays) > allowed:
             self._slow_down(now, delay)
         elif self._held_back and now - self._cut >= delay:  # else it was sent before the cut
             self.rate = min(self._pace.rate, self.rate + GAIN * elapsed)
