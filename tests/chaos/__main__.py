@@ -17,6 +17,8 @@ from tests.chaos.report import lines, summary
 from tests.chaos.world import ROBOTS, World
 from tests.processes import ARTIFACTS
 
+WIRES = {"mqtt": ("robots",), "websocket": ("websocket",), "both": ("robots", "websocket")}
+
 
 def main() -> int:
     """Run the campaigns that were asked for, and say what came out; 1 when something is wrong."""
@@ -70,7 +72,7 @@ def _settings(options: argparse.Namespace) -> list[Setting]:
             robots=tuple(ROBOTS)[: options.robots],
             store=store,
             broker=broker,
-            wires=("robots", "hub") if broker == "mosquitto" else ("robots",),
+            wires=WIRES[options.transports] + (("hub",) if broker == "mosquitto" else ()),
         )
         for store, broker in itertools.product(stores, brokers)
     ]
@@ -83,6 +85,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--robots", type=int, choices=range(1, len(ROBOTS) + 1), default=len(ROBOTS))
     parser.add_argument("--store", choices=("sqlite", "postgres", "both"), default="both")
     parser.add_argument("--broker", choices=("embedded", "mosquitto", "both"), default="embedded")
+    parser.add_argument("--transports", choices=tuple(WIRES), default="mqtt", help="how robots reach the hub")
     parser.add_argument("--folder", help="where the data of a campaign go, which are kept when it fails")
     parser.add_argument("--plan", action="store_true", help="print what would happen, and do nothing")
     return parser.parse_args()

@@ -47,10 +47,12 @@ class _Held:
 
 class Mangler:
     """One direction. `extra` counts copies at QoS 1 that went this way, by identifier; `extra_back` those of the other
-    direction, whose confirmations come this way. `now` is in seconds of any steady clock."""
+    direction, whose confirmations come this way. `version` is that of MQTT, 4 for 3.1.1. `now` is in seconds of any
+    steady clock."""
 
     def __init__(self, rng: random.Random, extra: Counter[int], extra_back: Counter[int]) -> None:
         self.counts: Counter[str] = Counter()
+        self.version = 4
         self._rng = rng
         self._extra = extra
         self._extra_back = extra_back
@@ -86,7 +88,7 @@ class Mangler:
         else:
             out.append(packet)
         if room and self._rng.random() < mangling.duplicate:
-            self._double(read_publish(packet), now)
+            self._double(read_publish(packet, self.version), now)
         for held in self._held[:before]:
             held.passes -= 1
         return out + self._release(lambda held: held.passes <= 0)

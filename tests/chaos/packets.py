@@ -1,4 +1,4 @@
-"""MQTT 3.1.1 packets on a stream (OASIS standard, sections 2 and 3.3), as far as a proxy has to know them.
+"""MQTT packets on a stream, of 3.1.1 and 5 (OASIS standards, sections 2 and 3.3), as far as a proxy has to know them.
 
 It shares nothing with the hub's own reader, so that no mistake is made twice.
 """
@@ -30,7 +30,7 @@ class Splitter:
 
 
 class Publish(NamedTuple):
-    """A message; `identifier` is 0 at QoS 0."""
+    """A message; `identifier` is 0 at QoS 0. `properties` are those of MQTT 5 as they stand, with their length."""
 
     topic: str
     payload: bytes
@@ -38,12 +38,13 @@ class Publish(NamedTuple):
     identifier: int = 0
     retain: bool = False
     dup: bool = False
+    properties: bytes = b""
 
     def encode(self) -> bytes:
         """The packet."""
         topic = self.topic.encode()
         identifier = self.identifier.to_bytes(2, "big") if self.qos else b""
-        body = len(topic).to_bytes(2, "big") + topic + identifier + self.payload
+        body = len(topic).to_bytes(2, "big") + topic + identifier + self.properties + self.payload
         return bytes([PUBLISH << 4 | self.dup << 3 | self.qos << 1 | self.retain]) + _length(len(body)) + body
 
 
@@ -52,20 +53,31 @@ def kind_of(packet: bytes) -> int:
     return packet[0] >> 4
 
 
-def read_publish(packet: bytes) -> Publish:
+def version_of(packet: bytes) -> int:
+    """The version in a packet of the kind CONNECT: 4 for MQTT 3.1.1, 5 for MQTT 5. Raises PacketError."""
+    body = _body(packet)
+    at = 2 + int.from_bytes(body[:2], "big")
+    if at >= len(body):
+        raise PacketError("a CONNECT is not as the standard says")
+    return body[at]
+
+
+def read_publish(packet: bytes, version: int = 4) -> Publish:
     """The message in a packet of the kind PUBLISH. Raises PacketError."""
     flags, body = packet[0] & 0x0F, _body(packet)
     qos = flags >> 1 & 3
     end = 2 + int.from_bytes(body[:2], "big")
-    start = end + (2 if qos else 0)
-    if qos == 3 or start > len(body):
+    start = payload = end + (2 if qos else 0)
+    if version >= 5 and start < len(body):
+        payload = start + (_size(b"\0" + body[start:]) or len(body)) - 1
+    if qos == 3 or payload > len(body) or (version >= 5 and payload == start):
         raise PacketError("a PUBLISH is not as the standard says")
     try:
         topic = body[2:end].decode()
     except UnicodeDecodeError as error:
         raise PacketError("a topic is not UTF-8") from error
     identifier = int.from_bytes(body[end:start], "big")
-    return Publish(topic, body[start:], qos, identifier, bool(flags & 1), bool(flags & 8))
+    return Publish(topic, body[payload:], qos, identifier, bool(flags & 1), bool(flags & 8), body[start:payload])
 
 
 def acknowledged_by(packet: bytes) -> int:

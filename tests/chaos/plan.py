@@ -99,7 +99,7 @@ KINDS: dict[str, Kind] = {
     "echo": Kind(
         "bring {amount:.0f} old messages of each of {target} again",
         1,
-        lambda _: ("robots",),
+        lambda setting: ("robots",) if "robots" in setting.wires else (),
         amount=(10.0, 200.0),
     ),
     "clock": Kind(

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.chaos.mangler import NONE, Mangler, Mangling, as_qos0
-from tests.chaos.packets import PUBLISH, Publish, Splitter, kind_of, read_publish
+from tests.chaos.packets import CONNECT, PUBLISH, Publish, Splitter, kind_of, read_publish, version_of
 
 CHUNK = 65536
 
@@ -26,6 +26,10 @@ TICK = 0.02
 
 # Messages of each topic that can be brought again.
 REMEMBERED = 1000
+
+
+# How MQTT 5 says that there are none.
+NO_PROPERTIES = b"\0"
 
 
 class Proxy:
@@ -51,7 +55,7 @@ class Proxy:
         self.on_publish = on_publish
         self.delayed = 0.0
         self.flowing: asyncio.Event
-        self.remembered: dict[str, deque[bytes]] = {}
+        self.remembered: dict[str, deque[Publish]] = {}
         self._target = target
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
@@ -148,7 +152,7 @@ class _Line:
         self._topics: set[str] = set()
         there: Counter[int] = Counter()
         back: Counter[int] = Counter()
-        self._up = _Way(proxy, Mangler(proxy.rng, there, back), self._seen)
+        self._up = _Way(proxy, Mangler(proxy.rng, there, back), self._see)
         self._down = _Way(proxy, Mangler(proxy.rng, back, there), lambda _: None)
 
     @property
@@ -175,25 +179,34 @@ class _Line:
 
     def echo(self, count: int) -> int:
         """Send old messages of this connection's topics again; gives how many there were."""
-        known = [packet for topic in sorted(self._topics) for packet in self._proxy.remembered[topic]]
+        known = [message for topic in sorted(self._topics) for message in self._proxy.remembered[topic]]
         chosen = self._proxy.rng.sample(known, min(count, len(known)))
-        return sum(self._up.insert(packet) for packet in chosen)
+        # Without what belonged to another connection, and maybe to another version of MQTT.
+        properties = NO_PROPERTIES if self._up.mangler.version >= 5 else b""
+        return sum(self._up.insert(as_qos0(message._replace(properties=properties))) for message in chosen)
 
-    def _seen(self, message: Publish) -> None:
+    def _see(self, packet: bytes) -> None:
+        """Look at what the side that connects sends."""
+        kind = kind_of(packet)
+        if kind == CONNECT:
+            self._up.mangler.version = self._down.mangler.version = version_of(packet)
+        if kind != PUBLISH:
+            return
+        message = read_publish(packet, self._up.mangler.version)
         if "/up/" in message.topic:
             self._topics.add(message.topic)
             memory = self._proxy.remembered.setdefault(message.topic, deque(maxlen=REMEMBERED))
-            memory.append(as_qos0(message))
+            memory.append(message)
         self._proxy.on_publish(message)
 
 
 class _Way:
     """One direction of a connection: a task reads, another writes when it is time."""
 
-    def __init__(self, proxy: Proxy, mangler: Mangler, seen: Callable[[Publish], None]) -> None:
+    def __init__(self, proxy: Proxy, mangler: Mangler, see: Callable[[bytes], None]) -> None:
         self.mangler = mangler
         self._proxy = proxy
-        self._seen = seen
+        self._see = see
         self._splitter = Splitter()
         self._waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(WAITING)
 
@@ -220,8 +233,7 @@ class _Way:
     def _pieces(self, data: bytes) -> list[bytes]:
         pieces = []
         for packet in self._splitter.feed(data):
-            if kind_of(packet) == PUBLISH:
-                self._seen(read_publish(packet))
+            self._see(packet)
             pieces += self.mangler.feed(packet, self._proxy.mangling, self._now())
         return pieces
 

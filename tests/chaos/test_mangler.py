@@ -1,7 +1,7 @@
 import random
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
@@ -89,6 +89,7 @@ class Connection(RuleBasedStateMachine):
 
 
 TestConnection = Connection.TestCase
+TestConnection.settings = settings(max_examples=40, stateful_step_count=40)
 
 
 @given(st.lists(st.integers(0, 1), max_size=50))

@@ -2,7 +2,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.chaos.packets import PUBACK, PacketError, Publish, Splitter, acknowledged_by, kind_of, read_publish
+from tests.chaos.packets import (
+    CONNECT,
+    PUBACK,
+    PacketError,
+    Publish,
+    Splitter,
+    _length,
+    acknowledged_by,
+    kind_of,
+    read_publish,
+    version_of,
+)
 
 MESSAGES = st.builds(
     Publish,
@@ -12,6 +23,7 @@ MESSAGES = st.builds(
     identifier=st.just(0),
     retain=st.booleans(),
     dup=st.just(False),
+    properties=st.just(b""),
 ) | st.builds(
     Publish,
     topic=st.text(max_size=20),
@@ -20,7 +32,9 @@ MESSAGES = st.builds(
     identifier=st.integers(1, 0xFFFF),
     retain=st.booleans(),
     dup=st.booleans(),
+    properties=st.just(b""),
 )
+PROPERTIES = st.binary(max_size=200).map(lambda body: _length(len(body)) + body)
 
 
 @given(st.lists(MESSAGES, max_size=10), st.lists(st.integers(1, 50), max_size=200))
@@ -50,6 +64,18 @@ def test_publish_encoded_has_the_length_that_it_says(message: Publish) -> None:
             break
     assert len(packet) == at + length
     assert read_publish(packet) == message
+
+
+@given(MESSAGES, PROPERTIES)
+def test_publish_of_mqtt_5_its_properties_are_told_from_its_payload(message: Publish, properties: bytes) -> None:
+    message = message._replace(properties=properties)
+    assert read_publish(message.encode(), version=5) == message
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_connect_its_version_is_read(version: int) -> None:
+    packet = bytes([CONNECT << 4, 10, 0, 4, *b"MQTT", version, 2, 0, 60])
+    assert version_of(packet) == version
 
 
 def test_puback_its_identifier_is_read() -> None:

@@ -142,9 +142,12 @@ class World:
         self.hub = HubProcess(hub_folder, settings, module=SHIFTED, environment=environment)
         stack.callback(self._end_hub)
         broker = self.mosquitto.port if self.mosquitto else self.hub.broker_port
-        mqtt = self._proxy(stack, "robots", broker, lambda message: self.wire.take(message, time.monotonic()))
-        for name in self.setting.robots:
-            robot = self.robots[name] = Robot(name, self.folder, self._link(stack, mqtt))
+        if "robots" in self.setting.wires:
+            self._proxy(stack, "robots", broker, lambda message: self.wire.take(message, time.monotonic()))
+        if "websocket" in self.setting.wires:
+            self._proxy(stack, "websocket", self.hub.port)
+        for rank, name in enumerate(self.setting.robots):
+            robot = self.robots[name] = Robot(name, self.folder, self._link(rank))
             stack.callback(robot.close)
             robot.start()
 
@@ -155,8 +158,14 @@ class World:
         self.proxies[wire] = stack.enter_context(proxy)
         return proxy
 
-    def _link(self, stack: contextlib.ExitStack, mqtt: Proxy) -> dict[str, Any]:
-        return {"url": f"mqtt://127.0.0.1:{mqtt.port}"}
+    def _link(self, rank: int) -> dict[str, Any]:
+        """How a robot reaches the hub. Of two ways every other robot prefers the other."""
+        schemes = {"robots": "mqtt", "websocket": "ws"}
+        ways = [f"{schemes[wire]}://127.0.0.1:{proxy.port}" for wire, proxy in self.proxies.items() if wire in schemes]
+        if len(ways) == 1:
+            return {"url": ways[0]}
+        ordered = [ways[(rank + place) % len(ways)] for place in range(len(ways))]
+        return {"transports": [{"url": url} for url in ordered], "connect_within": 6.0, "return_after": 3.0}
 
     def _end_hub(self) -> None:
         self.hub.api.close()
