@@ -233,6 +233,76 @@ def test_every_page_fits_its_screen_in_both_schemes(
         page.context.close()
 
 
+DAY = 86_400_000_000
+GIB = 2**30
+
+
+def store_report(now: int, days_left: float | None, history: int) -> dict[str, Any]:
+    """What `GET /api/v1/store` answers, for a store of `history` days."""
+    growth = None if days_left is None else GIB // 40
+    nothing = {"keep_days": None, "keep_bytes": None}
+    return {
+        "engine": "postgresql",
+        "address": "postgresql://botyard@db.example/botyard_with_a_rather_long_name",
+        "bytes": GIB,
+        "free_bytes": 60 * GIB if growth is None else int(growth * (days_left or 0)),
+        "limit_bytes": None,
+        "waiting": {"messages": 12_480, "bytes": 4_100_000},
+        "classes": [
+            {"name": "telemetry", "count": 182_400_000, "bytes": GIB - 5, "oldest": now - DAY, "newest": now}
+            | {"keep_days": 30, "keep_bytes": 20 * GIB},
+            {"name": "quarantine", "count": 1, "bytes": 5, "oldest": None, "newest": None} | nothing,
+        ],
+        "bytes_per_sample": None if growth is None else 4.6,
+        "growth_bytes_per_day": growth,
+        "history": [{"ts": now - day * DAY, "bytes": GIB - day * GIB // 40} for day in range(history, 0, -1)],
+        "full_at": None if days_left is None else now + int(days_left * DAY),
+    }
+
+
+def answer_store(page: Page, report: dict[str, Any]) -> None:
+    """Have the page get this report, whatever the hub knows."""
+    page.route("**/api/v1/store", lambda route: route.fulfill(json=report))
+
+
+@pytest.mark.parametrize("width", [1440, 360])
+def test_store_page_warns_of_a_full_disk_and_says_when_it_is_too_early(
+    width: int, start_hub: Callable[..., HubProcess], open_page: Callable[..., Page]
+) -> None:
+    hub = start_hub()
+    answers = [(3.5, 20), (20.5, 20), (None, 1)]
+    for days_left, history in answers:
+        page = open_page(hub, "/hub", viewport={"width": width, "height": 900})
+        report = store_report(hub.get("hub")["now"], days_left, history)
+        answer_store(page, report)
+        page.get_by_role("link", name="Store", exact=True).click()
+        expect(page.get_by_test_id("store-facts")).to_contain_text("1.0 GiB")
+        expect(page.get_by_test_id("store-class-telemetry")).to_contain_text("30 days, at most 20 GiB")
+        expect(page.get_by_test_id("store-class-quarantine")).to_contain_text("For ever")
+        warning = page.get_by_test_id("store-warning")
+        if days_left is None:
+            expect(warning).to_have_count(0)
+            expect(page.get_by_text("Too early to say: growth is known after an hour.")).to_be_visible()
+        else:
+            expect(warning).to_contain_text(f"The disk is full in {int(days_left)} d.")
+            expect(warning).to_have_class(re.compile("tone-bad" if days_left < 7 else "tone-warn"))
+            assert page.get_by_test_id("store-chart").evaluate("chart => chart.pointCount") == history
+        wide: int = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width, f"the page is {wide} px wide on a screen of {width} px"
+        picture(page, f"store-{'early' if days_left is None else int(days_left)}-{width}")
+        page.context.close()
+
+
+def test_store_page_of_a_hub_shows_its_figures_or_says_that_there_are_none(
+    start_hub: Callable[..., HubProcess], open_page: Callable[..., Page]
+) -> None:
+    hub = start_hub()
+    page = open_page(hub, "/store")
+    told = hub.api.get("/api/v1/store").status_code == 200
+    expect(page.get_by_test_id("store-facts" if told else "store-absent")).to_be_visible()
+    expect(page.get_by_role("link", name="Store", exact=True)).to_have_attribute("aria-current", "page")
+
+
 def test_fleet_page_without_robots_says_what_to_do_next(
     start_hub: Callable[..., HubProcess], open_page: Callable[..., Page]
 ) -> None:

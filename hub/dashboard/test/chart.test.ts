@@ -133,7 +133,8 @@ describe("ranges", () => {
     const span = { from: 100e6, to: 200e6 };
     expect(moved(span, -0.5, 300e6)).toEqual({ from: 50e6, to: 150e6 });
     expect(moved(span, 0.5, 220e6)).toEqual({ from: 120e6, to: 220e6 });
-    expect(moved(span, 0, 190e6)).toEqual(span);
+    expect(moved(span, 0, 290e6)).toEqual(span);
+    expect(moved(span, 0, 190e6)).toEqual({ from: 90e6, to: 190e6 });
     expect(scaled(span, 0.5, 300e6)).toEqual({ from: 125e6, to: 175e6 });
     expect(scaled(span, 2, 210e6)).toEqual({ from: 10e6, to: 210e6 });
     expect(scaled({ from: 5e6, to: 5e6 + 10 }, 0.5, 9e6)).toEqual({ from: 4_500_005, to: 5_500_005 });

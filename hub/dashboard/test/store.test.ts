@@ -2,7 +2,17 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { ApiError } from "../src/api/http";
 import { getStore, type StoreClass, type StoreReport } from "../src/api/store";
 import { sizesOf } from "../src/store/sizes";
-import { classText, forecast, growthText, keepText, roomOf, sharesOf, warningOf } from "../src/store/words";
+import {
+  classText,
+  classUnit,
+  forecast,
+  growthText,
+  keepText,
+  roomOf,
+  shareText,
+  sharesOf,
+  warningOf,
+} from "../src/store/words";
 
 const DAY = 86_400e6;
 const NOW = new Date(2026, 10, 21, 12).getTime() * 1000;
@@ -128,6 +138,11 @@ describe("figures", () => {
       ["events", 0.25],
     ]);
     expect(sharesOf([row("events", 0)])).toEqual([]);
+  });
+
+  it("neither round a share to nothing nor to everything", () => {
+    expect([0.0001, 0.3, 0.9999, 1].map(shareText)).toEqual(["< 1 %", "30 %", "> 99 %", "100 %"]);
+    expect([row("quarantine", 1, { count: 1 }), row("telemetry", 1)].map(classUnit)).toEqual(["row", "samples"]);
   });
 
   it("show a class that is not known by its name", () => {

@@ -50,9 +50,9 @@ export function bucketOf(range: Range, pixels: number): number | null {
   return seconds <= RAW_SECONDS ? null : bucketFor(seconds, pixels);
 }
 
-/** The span moved by a share of its length (negative is earlier), not beyond `now`. */
+/** The span moved by a share of its length (negative is earlier), back to `now` if it would be beyond that. */
 export function moved({ from, to }: Span, share: number, now: number): Span {
-  const by = Math.min((to - from) * share, Math.max(0, now - to));
+  const by = Math.min((to - from) * share, now - to);
   return { from: Math.round(from + by), to: Math.round(to + by) };
 }
 

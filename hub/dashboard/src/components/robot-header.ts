@@ -77,7 +77,7 @@ export class RobotHeader extends PageElement {
     const known = status.sync !== null || status.state?.link != null;
     const look = text ? "busy" : known ? "ok" : "off";
     const shape = text ? shapes.up : known ? shapes.disc : shapes.dots;
-    return html`<span class="mark tone-${look}" data-testid="sync-${id}" data-behind=${behind(this.robot)}
+    return html`<span class="mark tight tone-${look}" data-testid="sync-${id}" data-behind=${behind(this.robot)}
       >${shape}<span>${text ? sentenceCase(text) : known ? "Up to date" : "Unknown"}</span></span
     >`;
   }

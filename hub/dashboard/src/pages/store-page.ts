@@ -7,10 +7,20 @@ import { shapes } from "../components/icons";
 import "../components/size-chart";
 import { count } from "../format/count";
 import { dateTime } from "../format/time";
-import { bytes, number, percent } from "../format/values";
+import { bytes, number } from "../format/values";
 import { FleetController } from "../live/controllers";
 import { fleet } from "../live/fleet";
-import { classText, classUnit, forecast, growthText, keepText, roomOf, sharesOf, warningOf } from "../store/words";
+import {
+  classText,
+  classUnit,
+  forecast,
+  growthText,
+  keepText,
+  roomOf,
+  shareText,
+  sharesOf,
+  warningOf,
+} from "../store/words";
 import "../styles/store-page.css";
 
 const EVERY = 15_000;
@@ -122,7 +132,7 @@ export class StorePage extends PageElement {
     const shares = sharesOf(store.classes);
     if (shares.length === 0) return html`<p class="muted">Nothing is stored yet.</p>`;
     const colours = colourOf(store.classes);
-    return html`<div class="shares" role="img" aria-label=${shares.map(({ name, share }) => `${classText(name)} ${percent(share)}`).join(", ")}>
+    return html`<div class="shares" role="img" aria-label=${shares.map(({ name, share }) => `${classText(name)} ${shareText(share)}`).join(", ")}>
         ${shares.map(({ name, share }) => html`<span style="flex-grow:${share.toFixed(5)};background:var(${colours.get(name)})"></span>`)}
       </div>
       <ul class="keys small" aria-hidden="true">
@@ -151,7 +161,7 @@ export class StorePage extends PageElement {
   #row(row: StoreClass): TemplateResult {
     return html`<tr role="row" data-testid="store-class-${row.name}">
       <th role="rowheader" scope="row">${classText(row.name)}</th>
-      <td role="cell" class="number" data-label="Count">${count(row.count)} <span class="muted">${classUnit(row.name)}</span></td>
+      <td role="cell" class="number" data-label="Count">${count(row.count)} <span class="muted">${classUnit(row)}</span></td>
       <td role="cell" class="number" data-label="Size">${bytes(row.bytes)}</td>
       <td role="cell" data-label="Oldest">${row.oldest === null ? "–" : dateTime(row.oldest)}</td>
       <td role="cell" data-label="Newest">${row.newest === null ? "–" : dateTime(row.newest)}</td>
@@ -188,8 +198,6 @@ export class StorePage extends PageElement {
 
 const engineText = ({ engine }: StoreReport): string =>
   ({ sqlite: "SQLite", postgresql: "PostgreSQL" })[engine] ?? engine;
-
-const shareText = (share: number): string => (share < 0.005 ? "< 1 %" : percent(share));
 
 /** A class keeps its colour whatever its rank, so that the bar can be compared from day to day. */
 const colourOf = (classes: readonly StoreClass[]): Map<string, string> =>

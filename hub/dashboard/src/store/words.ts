@@ -1,6 +1,6 @@
 import type { StoreClass, StoreClassName, StoreReport } from "../api/store";
-import { bytes } from "../format/values";
 import { duration } from "../format/time";
+import { bytes, percent } from "../format/values";
 
 const DAY = 86_400e6;
 const URGENT = 7 * DAY;
@@ -8,19 +8,27 @@ const SOON = 30 * DAY;
 
 /** What a class of data is called, and what is counted of it. */
 export const CLASSES: Record<StoreClassName, { text: string; unit: string }> = {
-  telemetry: { text: "Telemetry", unit: "samples" },
-  rollups_minute: { text: "Rollups, 1 min", unit: "buckets" },
-  rollups_hour: { text: "Rollups, 1 h", unit: "buckets" },
-  events: { text: "Events", unit: "rows" },
-  reports: { text: "Reports", unit: "rows" },
-  quarantine: { text: "Refused messages", unit: "rows" },
+  telemetry: { text: "Telemetry", unit: "sample" },
+  rollups_minute: { text: "Rollups, 1 min", unit: "bucket" },
+  rollups_hour: { text: "Rollups, 1 h", unit: "bucket" },
+  events: { text: "Events", unit: "row" },
+  reports: { text: "Reports", unit: "row" },
+  quarantine: { text: "Refused messages", unit: "row" },
 };
 
 /** A class that a newer hub has and this page does not know is shown by its own name. */
 export const classText = (name: string): string =>
   CLASSES[name as StoreClassName]?.text ?? name.charAt(0).toUpperCase() + name.slice(1).replaceAll("_", " ");
 
-export const classUnit = (name: string): string => CLASSES[name as StoreClassName]?.unit ?? "rows";
+/** "sample" or "samples" ... */
+export const classUnit = ({ name, count }: StoreClass): string =>
+  (CLASSES[name]?.unit ?? "row") + (count === 1 ? "" : "s");
+
+/** A share as people read it: neither nothing nor everything where it is not. */
+export function shareText(share: number): string {
+  if (share < 0.005) return "< 1 %";
+  return share < 1 && share >= 0.995 ? "> 99 %" : percent(share);
+}
 
 export interface Warning {
   tone: "bad" | "warn";
