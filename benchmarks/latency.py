@@ -1,93 +1,100 @@
-"""From publish to a WebSocket client and to the store: `python -m benchmarks.latency`.
+"""From publish to committed and to a WebSocket client, at half of the most that the hub takes:
+`python -m benchmarks.latency`.
 
-Robots publish at a fixed rate, far below the maximum; one client watches one of them. Beside it stands the way through
-the broker alone, to a bare subscriber in this process, in the same run.
+The most is measured first, in the same round. Beside the hub stands the way through the broker alone, to a bare
+subscriber in this process, with the same messages at the same time.
 """
 
 import argparse
 import asyncio
-import json
+import contextlib
 import statistics
 import time
+from collections.abc import AsyncIterator
+from typing import Any
 
 import aiomqtt
-from websockets.asyncio.client import connect
+import msgspec
 
-from benchmarks.machine import broker, hub, save
-from benchmarks.publisher import message
+from benchmarks.machine import broker, save
+from benchmarks.virtual import rounds
+from botyard_plugins.bench.plan import Plan
+from botyard_plugins.bench.statistics import Durations, percentiles
 from botyard_schemas import topics
 
-ROBOT = "bench-0"
+ROBOTS = 40
 
 
-async def _publish(port: int, count: int, rate: float, sent: dict[int, float]) -> None:
-    loop = asyncio.get_running_loop()
-    async with aiomqtt.Client("127.0.0.1", port, identifier=ROBOT, protocol=aiomqtt.ProtocolVersion.V311) as client:
-        begin = loop.time()
-        for number in range(1, count + 1):
-            await asyncio.sleep(max(0.0, begin + number / rate - loop.time()))
-            payload = message(ROBOT, number, 1)
-            sent[json.loads(payload)["ts"]] = time.perf_counter()
-            await client.publish(topics.up(ROBOT, "telemetry"), payload, qos=0)
+class _Stamp(msgspec.Struct):
+    ts: int
 
 
-async def _watch(url: str, sent: dict[int, float], took: list[float], ready: asyncio.Event, count: int) -> None:
-    async with connect(url.replace("http", "ws") + "/api/v1/ws", max_size=None) as socket:
-        await socket.send(json.dumps({"type": "watch", "robots": [ROBOT]}))
-        ready.set()
-        while len(took) < count:
-            frame = json.loads(await socket.recv())
-            now = time.perf_counter()
-            if frame["type"] == "readings":
-                took += [now - sent[ts] for ts in frame["channels"][0]["ts"]]
+@contextlib.asynccontextmanager
+async def bare(port: int) -> AsyncIterator[Durations]:
+    """A subscriber to one robot, which only looks at time stamps."""
+    took, ready = Durations(), asyncio.Event()
+    decode = msgspec.json.Decoder(_Stamp).decode
+
+    async def count() -> None:
+        async with aiomqtt.Client(
+            "127.0.0.1", port, identifier="bare", protocol=aiomqtt.ProtocolVersion.V311
+        ) as client:
+            await client.subscribe(topics.up(Plan().robot(0), "telemetry"))
+            ready.set()
+            async for received in client.messages:
+                assert isinstance(received.payload, bytes)
+                took.add([time.time_ns() // 1000 - decode(received.payload).ts])
+
+    counting = asyncio.create_task(count(), name="benchmarks.bare")
+    await ready.wait()
+    try:
+        yield took
+    finally:
+        counting.cancel()
+        await asyncio.gather(counting, return_exceptions=True)
 
 
-async def _count(port: int, sent: dict[int, float], took: list[float], ready: asyncio.Event, count: int) -> None:
-    async with aiomqtt.Client("127.0.0.1", port, identifier="bare", protocol=aiomqtt.ProtocolVersion.V311) as client:
-        await client.subscribe(topics.up(ROBOT, "telemetry"))
-        ready.set()
-        async for received in client.messages:
-            assert isinstance(received.payload, bytes)
-            took.append(time.perf_counter() - sent[json.loads(received.payload)["ts"]])
-            if len(took) >= count:
-                return
+async def once(store: str, seconds: float) -> dict[str, Any]:
+    """One round: the most, then half of it."""
+    (most,) = await rounds(Plan(robots=ROBOTS, speed="max", seconds=seconds), 1, store)
+    assert most.throughput.messages, "nothing was committed while it was measured: measure for longer (--seconds)"
+    rate = most.throughput.messages_per_s / 2 / ROBOTS
+    async with broker() as running, bare(running.port) as took:
+        url = f"mqtt://127.0.0.1:{running.port}"
+        (half,) = await rounds(Plan(robots=ROBOTS, rate=rate, seconds=seconds, broker=url), 1, store)
+    bare_took = percentiles(took.thinned())
+    assert half.latency.committed, "nothing was acknowledged"
+    assert half.latency.browser, "nothing came over the WebSocket"
+    assert bare_took, "nothing came to the bare subscriber"
+    return {
+        "messages_per_s": half.throughput.messages_per_s,
+        "committed_p50_ms": half.latency.committed.p50,
+        "committed_p99_ms": half.latency.committed.p99,
+        "browser_p50_ms": half.latency.browser.p50,
+        "browser_p99_ms": half.latency.browser.p99,
+        "bare_p50_ms": bare_took.p50,
+        "bare_p99_ms": bare_took.p99,
+        "generator_late_p99_ms": half.latency.generator_late.p99 if half.latency.generator_late else 0.0,
+    }
 
 
-async def measure(count: int, rate: float) -> dict[str, dict[str, float]]:
-    """Percentiles in milliseconds, of the way to the browser and of the way through the broker alone."""
-    to_client: list[float] = []
-    to_subscriber: list[float] = []
-    sent: dict[int, float] = {}
-    ready = asyncio.Event(), asyncio.Event()
-    async with (
-        broker() as running,
-        hub(running.port) as (url, _),
-        asyncio.timeout(30 + count / rate),
-        asyncio.TaskGroup() as tasks,
-    ):
-        tasks.create_task(_watch(url, sent, to_client, ready[0], count))
-        tasks.create_task(_count(running.port, sent, to_subscriber, ready[1], count))
-        await asyncio.gather(*(event.wait() for event in ready))
-        tasks.create_task(_publish(running.port, count, rate, sent))
-    return {"publish_to_websocket_ms": percentiles(to_client), "publish_to_bare_ms": percentiles(to_subscriber)}
-
-
-def percentiles(seconds: list[float]) -> dict[str, float]:
-    """p50, p95 and p99 in milliseconds."""
-    cuts = statistics.quantiles(seconds, n=100)
-    return {"p50": round(cuts[49] * 1e3, 1), "p95": round(cuts[94] * 1e3, 1), "p99": round(cuts[98] * 1e3, 1)}
+async def measure(count: int, store: str, seconds: float) -> dict[str, Any]:
+    """Medians of so many rounds on a `store`, `sqlite` or `postgresql`."""
+    found = [await once(store, seconds) for _ in range(count)]
+    middle = {name: round(statistics.median(one[name] for one in found), 1) for name in found[0]}
+    return {"store": store, "rounds": count, **middle}
 
 
 async def main() -> None:
     """Measure, print, save."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--messages", type=int, default=2000)
-    parser.add_argument("--rate", type=float, default=200.0, help="messages per second")
-    options = parser.parse_args()
-    result = await measure(options.messages, options.rate)
-    for name, row in result.items():
-        print(name, "  ".join(f"{percentile} {value}" for percentile, value in row.items()))
-    save("latency", result)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=8.0)
+    options, _ = parser.parse_known_args()
+    rows = [await measure(options.rounds, store, options.seconds) for store in ("sqlite", "postgresql")]
+    for row in rows:
+        print("  ".join(f"{name} {value}" for name, value in row.items()))
+    save("latency", rows)
 
 
 if __name__ == "__main__":

@@ -1,48 +1,24 @@
-"""A publisher that costs as little as it can: it speaks just enough MQTT 3.1.1 to send prepared packets.
+"""The virtual robots of `botyard bench` without a hub: prepared messages, as fast as the broker takes them.
 
 `python -m benchmarks.publisher HOST PORT ROBOTS MESSAGES SETS QOS` publishes telemetry of `ROBOTS` robots, `MESSAGES`
-in all, with `SETS` sample sets of four channels each, as fast as the broker takes it.
+in all, with `SETS` sample sets of four channels each. Nobody waits for the hub, so that the bare subscriber and the hub
+get the same messages at the same speed.
 """
 
 import asyncio
 import itertools
+import random
 import sys
 import time
 
-from botyard_schemas import Channel, Envelope, Group, Telemetry, encode, topics
+from botyard_plugins.bench import mqtt
+from botyard_plugins.bench.messages import Bodies, Template
+from botyard_plugins.bench.plan import Plan
 
+CHANNELS = 4
 # Publishes that wait for the broker's PUBACK at most (QoS 1), and bytes that wait in the socket.
 WINDOW = 500
 CHUNK = 64 * 1024
-
-
-def message(robot: str, seq: int, sets: int, epoch: str = "bench") -> bytes:
-    """About 320 bytes of telemetry with one sample set; `sets` of them make it longer."""
-    dt = [-100_000 * (sets - 1 - i) for i in range(sets)]
-    group = Group(
-        dt,
-        [
-            Channel("drive.speed", [round(0.5 + 0.001 * (i % 7), 4) for i in range(sets)], unit="m/s"),
-            Channel("battery.voltage", [round(25.1 - 0.01 * (i % 5), 3) for i in range(sets)], unit="V"),
-            Channel("motor.temperature", [round(41.5 + 0.1 * (i % 3), 2) for i in range(sets)], unit="Cel"),
-            Channel("gripper.force", [round(4.1 + 0.05 * (i % 11), 3) for i in range(sets)], unit="N"),
-        ],
-    )
-    return encode(Envelope(robot, time.time_ns() // 1000, Telemetry([group]), epoch, seq))
-
-
-def _packet(first: int, body: bytes) -> bytes:
-    length, header = len(body), bytearray([first])
-    while True:
-        header.append(length % 128 | (128 if length > 127 else 0))
-        length //= 128
-        if not length:
-            return bytes(header) + body
-
-
-def _text(value: str) -> bytes:
-    raw = value.encode()
-    return len(raw).to_bytes(2, "big") + raw
 
 
 class _Publisher(asyncio.Protocol):
@@ -57,8 +33,7 @@ class _Publisher(asyncio.Protocol):
         self.transport = transport
         assert isinstance(transport, asyncio.Transport)
         transport.set_write_buffer_limits(4 * CHUNK)
-        body = _text("MQTT") + b"\x04\x02" + (60).to_bytes(2, "big") + _text("bench-publisher")
-        transport.write(_packet(0x10, body))
+        transport.write(mqtt.connect("bench-publisher", 60))
         self.room.set()
 
     def pause_writing(self) -> None:
@@ -68,15 +43,13 @@ class _Publisher(asyncio.Protocol):
         self.room.set()
 
     def data_received(self, data: bytes) -> None:
-        data = self._rest + data
-        at = 0
-        while len(data) - at >= 4:  # CONNACK and PUBACK both have four bytes
-            if data[at] == 0x20:
+        packets, used = mqtt.split(self._rest + data)
+        self._rest = (self._rest + data)[used:]
+        for first, _ in packets:
+            if first == mqtt.CONNACK:
                 self.connected.set()
-            else:
+            elif first == mqtt.PUBACK:
                 self.outstanding -= 1
-            at += 4
-        self._rest = data[at:]
         if not self.outstanding:
             self._empty.set()
         if self.outstanding < WINDOW:
@@ -89,21 +62,31 @@ class _Publisher(asyncio.Protocol):
             await self._empty.wait()
 
 
+def packets(robots: int, messages: int, sets: int, qos: int) -> list[bytes]:
+    """Robot after robot, each with its numbers from 1."""
+    plan = Plan(robots=robots, channels=CHANNELS, sets=sets, qos=qos, state_every=0.0)
+    rng = random.Random(1)
+    bodies = Bodies(plan, rng)
+    made = [Template(plan.robot(number), "bench", bodies, qos, rng.randrange(10_000)) for number in range(robots)]
+    identifiers = mqtt.identifiers()
+    period = bodies.step * sets
+    first = time.time_ns() // 1000 - messages // robots * period
+    return [
+        made[number % robots].packet(number // robots + 1, first + number // robots * period, identifiers)
+        for number in range(messages)
+    ]
+
+
 async def publish(host: str, port: int, robots: int, messages: int, sets: int, qos: int) -> None:
     """Send everything and wait until the broker has taken it."""
-    packets = []
-    ids = itertools.cycle(range(1, 65535))
-    for number in range(messages):
-        robot = f"bench-{number % robots}"
-        payload = message(robot, number // robots + 1, sets)
-        identifier = next(ids).to_bytes(2, "big") if qos else b""
-        packets.append(_packet(0x30 | qos << 1, _text(topics.up(robot, "telemetry")) + identifier + payload))
+    prepared = packets(robots, messages, sets, qos)
     transport, protocol = await asyncio.get_running_loop().create_connection(_Publisher, host, port)
     await protocol.connected.wait()
-    step = max(1, min(50, CHUNK // len(packets[0])))
+    step = max(1, min(50, CHUNK // len(prepared[0])))
     print("start", flush=True)
-    for at in range(0, len(packets), step):
-        part = packets[at : at + step]
+    for at in itertools.count(0, step):
+        if not (part := prepared[at : at + step]):
+            break
         if qos:
             while protocol.outstanding + len(part) > WINDOW:
                 protocol.room.clear()
@@ -113,7 +96,7 @@ async def publish(host: str, port: int, robots: int, messages: int, sets: int, q
         await protocol.room.wait()
         await asyncio.sleep(0)
     await protocol.drained()
-    transport.write(_packet(0xE0, b""))
+    transport.write(mqtt.DISCONNECT)
     transport.close()
 
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 
@@ -37,7 +38,8 @@ def program(name: str) -> str:
 class PostgresServer:
     """A server with the user `USER`. Data and Unix socket are in a short path, since sockets allow no long ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Mapping[str, str] = SETTINGS) -> None:
+        self._settings = settings
         self.folder = Path(tempfile.mkdtemp(prefix="by-pg-", dir="/tmp"))
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -58,7 +60,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start, or start again on the same data, and wait until it answers."""
-        settings = {**SETTINGS, "port": str(self.port), "unix_socket_directories": str(self.folder)}
+        settings = {**self._settings, "port": str(self.port), "unix_socket_directories": str(self.folder)}
         arguments = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         deadline = time.monotonic() + WITHIN
         while True:

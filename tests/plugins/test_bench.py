@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from botyard_plugins.bench import mqtt, usage
 from botyard_plugins.bench.messages import SENSORS, Bodies, Template, channel_names, presence
 from botyard_plugins.bench.outbox import AHEAD, Outbox
+from botyard_plugins.bench.pace import FLOOR, START, Pace
 from botyard_plugins.bench.plan import Plan, PlanError, check
 from botyard_plugins.bench.statistics import Durations, percentiles
 from botyard_schemas import Presence, State, Telemetry, decode, topics
@@ -176,6 +177,41 @@ class OutboxMachine(RuleBasedStateMachine):
 
 
 TestOutbox = OutboxMachine.TestCase
+
+
+# --- the pace of a backlog
+
+
+def test_pace_of_a_quick_way_grows_to_its_ceiling_and_a_slow_one_halves_it() -> None:
+    pace, now = Pace(300.0), 0.0
+    pace.begin(now)
+    sent = 0
+    for _ in range(200):
+        now += 0.05
+        allowed = pace.allowed(now)
+        pace.spend(allowed)
+        sent += allowed
+        pace.acknowledged(0.06, now)
+    assert pace.rate == 300.0
+    assert START * now < sent < 300.0 * now
+    pace.acknowledged(0.2, now + 0.1)
+    assert pace.rate == 300.0, "one late acknowledgement says nothing"
+    pace.acknowledged(0.2, now + 0.2)
+    assert pace.rate == 150.0
+    pace.acknowledged(0.2, now + 0.3)
+    assert pace.rate == 150.0, "what a cut has done shows only after a while"
+
+
+STEPS = st.lists(st.tuples(st.floats(0.001, 2.0), st.floats(0.0, 5.0)), max_size=100)
+
+
+@given(steps=STEPS, ceiling=st.floats(0.5, 5000))
+def test_pace_of_any_way_stays_between_floor_and_ceiling(steps: list[tuple[float, float]], ceiling: float) -> None:
+    pace, now = Pace(ceiling), 0.0
+    for pause, delay in steps:
+        now += pause
+        pace.acknowledged(delay, now)
+        assert min(FLOOR, ceiling) <= pace.rate <= ceiling
 
 
 # --- statistics

@@ -14,8 +14,13 @@ from tests.processes import HubProcess, Running, wait_until
 COMMAND = [sys.executable, "-m", "botyard.cli.entry", "bench"]
 
 
+def start(folder: Path, *arguments: str) -> Running:
+    """What it leaves behind when it is killed goes with the test's folder."""
+    return Running([*COMMAND, *arguments], folder, "bench", {"TMPDIR": str(folder)})
+
+
 def run(folder: Path, *arguments: str, code: int = 0) -> tuple[Any, Running]:
-    bench = Running([*COMMAND, *arguments, "--json", "result.json"], folder, "bench")
+    bench = start(folder, *arguments, "--json", "result.json")
     assert bench.process.wait(60) == code, bench.output()
     file = folder / "result.json"
     return json.loads(file.read_text()) if file.exists() else None, bench
@@ -52,8 +57,19 @@ def test_bench_as_fast_as_possible_at_qos_1_over_few_connections_loses_nothing(t
     assert result["verified"]["unacknowledged"] == 0
 
 
+def test_bench_broker_killed_meanwhile_sends_again_and_loses_nothing(tmp_path: Path) -> None:
+    bench = start(tmp_path, "--robots", "4", "--rate", "20", "--seconds", "6", "--json", "result.json")
+    wait_until(lambda: "Measuring" in bench.output(), "it measures")
+    next(one for one in bench.family() if "nats-server" in " ".join(one.cmdline())).kill()
+    assert bench.process.wait(60) == 0, bench.output()
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["reconnects"] >= 4
+    assert result["verified"]["samples"] == result["verified"]["samples_stored"] > 4 * 100 * 4
+    assert result["verified"]["unacknowledged"] == 0
+
+
 def test_bench_ctrl_c_ends_everything(tmp_path: Path) -> None:
-    bench = Running([*COMMAND, "--robots", "3", "--seconds", "60"], tmp_path, "bench")
+    bench = start(tmp_path, "--robots", "3", "--seconds", "60")
     wait_until(lambda: "Measuring" in bench.output(), "it measures")
     family = bench.family()
     assert len(family) >= 5, "itself, hub, broker, writer, generator"
@@ -61,10 +77,11 @@ def test_bench_ctrl_c_ends_everything(tmp_path: Path) -> None:
     assert not [one for one in psutil.wait_procs(family, timeout=3)[1] if one.status() != psutil.STATUS_ZOMBIE]
     assert "ended before it was done" in bench.output()
     assert "Traceback" not in bench.output()
+    assert not list(tmp_path.glob("botyard-bench-*")), "its data are gone, too"
 
 
 def test_bench_killed_leaves_no_process(tmp_path: Path) -> None:
-    bench = Running([*COMMAND, "--robots", "3", "--seconds", "60"], tmp_path, "bench")
+    bench = start(tmp_path, "--robots", "3", "--seconds", "60")
     wait_until(lambda: "Measuring" in bench.output(), "it measures")
     family = bench.family()
     bench.kill()

@@ -1,7 +1,7 @@
 """The virtual robots of one process: what each of them does when."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -10,6 +10,7 @@ from botyard_plugins.bench import mqtt
 from botyard_plugins.bench.link import Address, Link
 from botyard_plugins.bench.messages import Bodies, Template, presence
 from botyard_plugins.bench.outbox import Outbox
+from botyard_plugins.bench.pace import Pace
 from botyard_plugins.bench.plan import Plan
 from botyard_plugins.bench.statistics import Durations
 from botyard_schemas import topics
@@ -18,11 +19,9 @@ from botyard_schemas.clock import Clock
 # As the real edge: what is not acknowledged for so many seconds is sent again, then after twice as long, and so on.
 RESEND_AFTER = 5.0
 MOST_PATIENT = 3  # doublings
-HEARTBEAT = 10.0
 LOOK_EVERY = 0.5
-SLICES = int(HEARTBEAT / LOOK_EVERY)
-# Messages of one robot in a row, before others have their turn.
-TURN = 64
+# How irregular sensors are read, in microseconds.
+WOBBLE = 1000.0
 MAX_STAMP = 2**53 - 1
 
 
@@ -39,11 +38,12 @@ _decode = msgspec.json.Decoder(_Ack).decode
 
 
 class Robot:
-    """One virtual robot. `heard` is when its hub last made progress; `tokens` is what its pace still allows."""
+    """One virtual robot. `heard` is when its hub last made progress; `probe` a message in order, and when it was sent,
+    whose acknowledgement tells the delay."""
 
-    __slots__ = ("box", "heard", "id", "last", "link", "old", "patience", "since", "template", "tokens")
+    __slots__ = ("box", "heard", "id", "last", "link", "old", "pace", "patience", "probe", "probed", "template")
 
-    def __init__(self, robot: str, box: Outbox, template: Template, link: Link) -> None:
+    def __init__(self, robot: str, box: Outbox, template: Template, link: Link, pace: Pace) -> None:
         self.id = robot
         self.box = box
         self.template = template
@@ -51,9 +51,15 @@ class Robot:
         self.old = box.issued  # the messages up to here are those of the outage
         self.last = box.stamps[-1] if box.issued else 0
         self.heard = 0.0
-        self.since = 0.0
         self.patience = 0
-        self.tokens = 0.0
+        self.pace = pace
+        self.probe = 0
+        self.probed = 0.0
+
+    def rewind(self) -> None:
+        """Send everything again; what is sent twice tells no delay (Karn's algorithm)."""
+        self.box.rewind()
+        self.probe = 0
 
 
 class Totals(msgspec.Struct):
@@ -93,14 +99,16 @@ class Fleet:
         self._live_from = MAX_STAMP
         self._out: dict[Link, list[bytes]] = {}
         self._on: dict[Link, list[Robot]] = {}
-        self._pace = max(plan.pace, 2 * plan.rate)
         self._turn = 0
+        self._rng = random.Random(f"{plan.seed}-{share.start}")
 
     def prepare(self) -> None:
         """Make robots and links. This takes a moment: all bodies are encoded."""
-        plan, rng = self._plan, random.Random(f"{self._plan.seed}-{self._share.start}")
+        plan, rng = self._plan, self._rng
         bodies = Bodies(plan, rng)
-        self._span = bodies.step * plan.sets
+        # time stamps of one robot differ at least by this, in microseconds, so that its samples do not overlap
+        self._step = bodies.step * plan.sets if not self._live else 1
+        self._wobble = min(WOBBLE, bodies.step / 4) if self._live else 0.0
         count = len(self._share) if plan.connections is None else max(1, plan.connections // plan.generators)
         count = min(count, len(self._share))
         groups = [self._share[i::count] for i in range(count)]
@@ -112,7 +120,8 @@ class Fleet:
             for number in group:
                 stamps = list(_collected(plan, number, now, rng))
                 template = Template(plan.robot(number), self._run, bodies, plan.qos, rng.randrange(1_000_000))
-                robot = Robot(plan.robot(number), Outbox(plan.in_flight, stamps), template, link)
+                pace = Pace(max(plan.pace, 2 * plan.rate))
+                robot = Robot(plan.robot(number), Outbox(plan.in_flight, stamps), template, link, pace)
                 self._by_topic[topics.down(robot.id, "ack").encode()] = robot
                 self.robots.append(robot)
                 self._on[link].append(robot)
@@ -139,7 +148,7 @@ class Fleet:
         )
 
     def _present(self, link: Link, robots: list[str], session: str, status: str, reason: str) -> list[bytes]:
-        now, interval = self._clock.now(), HEARTBEAT if status == "online" else None
+        now, interval = self._clock.now(), self._plan.heartbeat if status == "online" else None
         return [
             mqtt.publish(
                 topics.presence(robot),
@@ -157,7 +166,8 @@ class Fleet:
         self._began = self._clock.monotonic()
         self._live_from = self._clock.now()
         for robot in self.robots:
-            robot.heard = robot.since = self._began
+            robot.heard = self._began
+            robot.pace.begin(self._began)
             if robot.link.connected and (not self._live or robot.old):
                 self._waiting[robot] = None
 
@@ -207,7 +217,7 @@ class Fleet:
             self.late.add([int((now - self._began - (self._made + 1) / per_second) * 1e6)])
         for number in range(self._made, due):
             robot = self.robots[number % count]
-            seq = self._add(robot)
+            seq = self._add(robot, self._live_from + int(number * 1e6 / per_second))
             box = robot.box
             if not robot.link.ready:
                 if robot.link.connected:
@@ -221,8 +231,11 @@ class Fleet:
                 self._put(robot, seq)
         self._made = due
 
-    def _add(self, robot: Robot) -> int:
-        robot.last = max(self._clock.now(), robot.last + self._span)
+    def _add(self, robot: Robot, due: int) -> int:
+        """A message with the time when it was due, so that a late generator makes no latency look short. Sensors are
+        read a little before, never quite regularly."""
+        wobble = int(self._rng.random() * self._wobble)
+        robot.last = max(due - wobble, robot.last + self._step)
         self.totals.issued += 1
         return robot.box.add(robot.last)
 
@@ -245,21 +258,22 @@ class Fleet:
             if box.next > box.issued:
                 if self._stopped:
                     break
-                self._add(robot)
+                self._add(robot, self._clock.now())
             self._put(robot, box.take())
         return False
 
     def _catch_up(self, robot: Robot, now: float) -> bool:
         """Send some of the backlog; whether there is more."""
-        pace = self._pace
-        robot.tokens = min(pace, robot.tokens + (now - robot.since) * pace)
-        robot.since = now
-        for _ in range(min(TURN, int(robot.tokens))):
+        sent = 0
+        for _ in range(robot.pace.allowed(now)):
             seq = robot.box.take()
             if not seq:
                 break
-            robot.tokens -= 1
+            sent += 1
             self._put(robot, seq)
+            if not robot.probe:
+                robot.probe, robot.probed = seq, now
+        robot.pace.spend(sent)
         return robot.box.next <= robot.box.issued
 
     def _look(self, now: float) -> None:
@@ -271,11 +285,13 @@ class Fleet:
             elif now - robot.heard > RESEND_AFTER * 2**robot.patience:
                 robot.patience = min(MOST_PATIENT, robot.patience + 1)
                 robot.heard = now
-                box.rewind()
+                robot.pace.slow_down(now)
+                robot.rewind()
                 self._waiting[robot] = None
         # a slice of the robots at each look, so that the heartbeats are spread
-        self._turn = (self._turn + 1) % SLICES
-        for robot in self.robots[self._turn :: SLICES]:
+        slices = max(1, int(self._plan.heartbeat / LOOK_EVERY))
+        self._turn = (self._turn + 1) % slices
+        for robot in self.robots[self._turn :: slices]:
             if robot.link.ready:
                 beat = self._present(robot.link, [robot.id], self._session(robot.id), "online", "heartbeat")
                 robot.link.send(b"".join(beat))
@@ -286,7 +302,8 @@ class Fleet:
     def _connected(self, link: Link) -> None:
         """Everything that is not acknowledged is sent again after a reconnect."""
         for robot in self._on[link]:
-            robot.box.rewind()
+            robot.rewind()
+            robot.pace.begin(self._clock.monotonic())
             if self._began is not None and (robot.box.next <= robot.box.issued or not self._live):
                 self._waiting[robot] = None
 
@@ -304,6 +321,9 @@ class Fleet:
             return
         now = self._clock.now()
         robot.heard, robot.patience = self._clock.monotonic(), 0
+        if 0 < robot.probe <= box.acked:
+            robot.pace.acknowledged(robot.heard - robot.probed, robot.heard)
+            robot.probe = 0
         totals = self.totals
         totals.acked += len(stamps)
         if not before:
@@ -341,5 +361,5 @@ def _collected(plan: Plan, number: int, now: int, rng: random.Random) -> Iterato
     """Time stamps of the messages that a robot made in an outage until `now`: regular, give or take a millisecond."""
     period = 1e6 / plan.rate
     first = now - plan.outage * 1e6 + period * (number / plan.robots - 1)
-    wobble: Callable[[], float] = lambda: rng.uniform(-0.05, 0.05) * min(period, 20_000)  # noqa: E731
-    return (int(first + period * i + wobble()) for i in range(int(plan.outage * plan.rate)))
+    wobble = min(WOBBLE, period / plan.sets / 4)
+    return (int(first + period * i - wobble * rng.random()) for i in range(int(plan.outage * plan.rate)))

@@ -20,7 +20,7 @@ from botyard_schemas.clock import SystemClock
 
 REPORT_EVERY = 0.25
 # The shortest pause between two looks at what is due: longer ones make larger, cheaper writes and later messages.
-TICK_RATE, TICK_MAX = 0.005, 0.002
+TICK = 0.002
 # New connections at a time.
 TOGETHER = 200
 
@@ -113,10 +113,9 @@ class Generator:
         return {"at": self._clock.monotonic(), "acked": fleet.totals.acked, "samples": fleet.samples_acked()}
 
     async def _pump(self) -> None:
-        tick = TICK_RATE if self._task.plan.speed == "rate" else TICK_MAX
         while True:
             self._fleet.pump()
-            await asyncio.sleep(tick)
+            await asyncio.sleep(TICK)
 
     async def _report(self) -> None:
         while True:

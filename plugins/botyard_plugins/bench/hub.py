@@ -36,11 +36,12 @@ def bench(
         float, typer.Option(help="The robots begin with what they collected in an outage of so many seconds.")
     ] = 0.0,
     drain_rate: Annotated[
-        float, typer.Option("--drain-rate", help="Messages per second of each robot's backlog after an outage.")
-    ] = 100.0,
+        float, typer.Option("--drain-rate", help="The most messages per second of each robot's backlog.")
+    ] = 1000.0,
     state_every: Annotated[
         float, typer.Option("--state-every", help="Seconds between a robot's state messages; 0 for none.")
     ] = 5.0,
+    heartbeat: Annotated[float, typer.Option(help="Seconds between a robot's presence messages.")] = 10.0,
     connections: Annotated[
         int | None, typer.Option(help="MQTT connections that the robots share; else each has one, with its last will.")
     ] = None,
@@ -72,9 +73,9 @@ def bench(
         raise typer.Exit(2)
     plan = Plan(
         robots=robots, rate=rate, speed="max" if speed == "max" else "rate", channels=channels, sets=sets_per_message,
-        qos=qos, seconds=seconds, outage=outage, pace=drain_rate, state_every=state_every, connections=connections,
-        generators=generators, window=window, prefix=prefix, store=store, broker=broker, url=url, token=token,
-        seed=seed, keep=keep,
+        qos=qos, seconds=seconds, outage=outage, pace=drain_rate, state_every=state_every, heartbeat=heartbeat,
+        connections=connections, generators=generators, window=window, prefix=prefix, store=store, broker=broker,
+        url=url, token=token, seed=seed, keep=keep,
     )  # fmt: skip
     try:
         check(plan)

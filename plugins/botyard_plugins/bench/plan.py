@@ -21,7 +21,8 @@ class PlanError(ValueError):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """`robots` send `rate` messages a second each, or with `speed` max as many as acknowledgements allow; a message
     holds `sets` samples of each of `channels`. Times are seconds. The robots begin with the messages of an outage of
-    `outage`. One message of each `state_every` is a state. `connections` None is one for each robot."""
+    `outage`, which they send at `pace` messages a second each at the most. One message of each `state_every` is a
+    state. `connections` None is one for each robot."""
 
     robots: int = 100
     rate: float = 10.0
@@ -31,7 +32,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     qos: int = 0
     seconds: float = 10.0
     outage: float = 0.0
-    pace: float = 100.0
+    pace: float = 1000.0
+    heartbeat: float = 10.0
     state_every: float = 5.0
     connections: int | None = None
     generators: int = 1
@@ -53,7 +55,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         if self.speed == "rate":
             return 64  # as a real robot's
         size = 120 + self.sets * self.channels * 12 + self.channels * 50
-        return max(8, min(1000, 16_000 // self.robots, 16 * 2**20 // size // self.robots))
+        return max(8, min(1000, 8_000 // self.robots, 8 * 2**20 // size // self.robots))
 
     @property
     def every(self) -> int:
@@ -81,6 +83,7 @@ def check(plan: Plan) -> Plan:
         ("--seconds", plan.seconds, 0.5, 86_400.0),
         ("--outage", plan.outage, 0.0, 86_400.0),
         ("--state-every", plan.state_every, 0.0, 3600.0),
+        ("--heartbeat", plan.heartbeat, 1.0, 3600.0),
         ("--generators", plan.generators, 1, 64),
     ):
         if not low <= value <= high:
