@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from botyard_plugins.bench.fleet import Fleet
-from botyard_plugins.bench.link import Address
+from botyard_plugins.bench.link import KEEPALIVE, Address
 from botyard_plugins.bench.plan import Plan
 from botyard_schemas.clock import SystemClock
 
@@ -69,6 +69,7 @@ class Generator:
             running = [
                 tasks.create_task(self._pump(), name="bench.pump"),
                 tasks.create_task(self._report(), name="bench.report"),
+                tasks.create_task(self._ping(), name="bench.ping"),
             ]
             links = await self._connect(tasks)
             async for line in words:
@@ -116,6 +117,12 @@ class Generator:
         while True:
             self._fleet.pump()
             await asyncio.sleep(TICK)
+
+    async def _ping(self) -> None:
+        while True:
+            await asyncio.sleep(KEEPALIVE / 2)
+            for link in self._fleet.links:
+                link.ping()
 
     async def _report(self) -> None:
         while True:

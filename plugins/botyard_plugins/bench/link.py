@@ -128,6 +128,7 @@ class Link:
         self._heard = heard
         self._rng = rng
         self._protocol: _Protocol | None = None
+        self._closing = False
 
     @property
     def ready(self) -> bool:
@@ -140,7 +141,7 @@ class Link:
             self._protocol.transport.write(data)
 
     async def run(self) -> None:
-        """Keep the connection until cancelled."""
+        """Keep the connection until closed or cancelled."""
         failures = 0
         while True:
             try:
@@ -152,11 +153,18 @@ class Link:
                 self.problem = str(error) or "no answer in time"
             finally:
                 self._drop()
+            if self._closing:
+                return
             failures += 1
             await asyncio.sleep(self._rng.uniform(0.5, 1.0) * min(RECONNECT_MAX, RECONNECT_MIN * 2**failures))
 
+    def ping(self) -> None:
+        """A broker closes a connection that says nothing for one and a half times `KEEPALIVE`."""
+        self.send(mqtt.PINGREQ)
+
     async def close(self, last: bytes) -> None:
         """Say goodbye and wait until it is on its way."""
+        self._closing = True
         protocol = self._protocol
         if self.connected and protocol and protocol.transport:
             protocol.transport.write(last + mqtt.DISCONNECT)
