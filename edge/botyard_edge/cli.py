@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from botyard_edge.boots import boot_id
 from botyard_edge.config import Config, load_config
 from botyard_edge.membership import Membership, MembershipError
 from botyard_edge.outbox import OutboxError
@@ -112,7 +113,8 @@ def _drivers(arguments: argparse.Namespace) -> int:
 
 
 async def _serve(config: Config) -> int:
-    runtime = Runtime(config, clock=SystemClock(), rng=random.Random(), transport=make_transports(config))
+    transport = make_transports(config)
+    runtime = Runtime(config, clock=SystemClock(), rng=random.Random(), transport=transport, boot=boot_id())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, runtime.stop)

@@ -77,6 +77,14 @@ class Config:
     flush_timeout: float = 3.0
     exit_when_done: bool = False
 
+    @property
+    def clock_file(self) -> Path | None:
+        """Where it is remembered how the clock stood in which boot: beside the outbox, if that is on disk."""
+        if self.outbox.path is None:
+            return None
+        path = self.folder / self.outbox.path
+        return path.with_name(path.name + ".clock")
+
 
 @functools.cache
 def robot_schema() -> dict[str, Any]:

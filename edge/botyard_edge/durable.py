@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Self
 
 from botyard_edge.blocking import Elsewhere, OwnThread
+from botyard_edge.hubtime import Stamp
 from botyard_edge.outbox import LIMITS, Entry, Limits, new_epoch
 from botyard_edge.outboxcore import need
 from botyard_edge.outboxdisk import OutboxDisk
@@ -59,7 +60,7 @@ class SqliteOutbox(WrittenOutbox):
         limits: Limits = LIMITS,
         memory: Limits = MEMORY,
         durability: Durability = GROUP,
-        robot_time: Callable[[int], int] | None = None,
+        stamp: Callable[[int], Stamp] | None = None,
         on_trouble: Callable[[str | None], None] = lambda _: None,
         elsewhere: Elsewhere | None = None,
         patience: float = 5.0,
@@ -70,7 +71,7 @@ class SqliteOutbox(WrittenOutbox):
             clock=clock,
             on_trouble=on_trouble,
         )
-        super().__init__(robot, disk, clock=clock, rng=rng, limits=limits, durability=durability, robot_time=robot_time)
+        super().__init__(robot, disk, clock=clock, rng=rng, limits=limits, durability=durability, stamp=stamp)
         self._memory = memory
         self._stack = AsyncExitStack()
         self._writer: asyncio.Task[None] | None = None
@@ -133,8 +134,8 @@ class SqliteOutbox(WrittenOutbox):
 
     # --- what the link and the producers see
 
-    async def put(self, body: Body, *, ts: int | None = None, wait: bool = False) -> int:
-        seq = await super().put(body, ts=ts, wait=wait)
+    async def put(self, body: Body, *, ts: int | None = None, wait: bool = False, stamp: Stamp | None = None) -> int:
+        seq = await super().put(body, ts=ts, wait=wait, stamp=stamp)
         if self.durability.mode == "each":
             self._hurry.set()
             while seq in self._unwritten and self.trouble is None:

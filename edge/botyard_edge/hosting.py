@@ -9,12 +9,12 @@ from botyard_edge.bus import Bus
 from botyard_edge.commands import CommandDesk
 from botyard_edge.config import Config, DriverSettings
 from botyard_edge.driver import ConfigurationError, Driver, DriverContext
+from botyard_edge.hubtime import HubClock
 from botyard_edge.node import Work
 from botyard_edge.outbox import Outbox
 from botyard_edge.port import RuntimePort
 from botyard_edge.state import StateKeeper
 from botyard_edge.telemetry import TelemetryWriter
-from botyard_schemas.clock import Clock
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ class DriverHost:
     """Knows the drivers that run now. `work` gives what a node runs."""
 
     def __init__(
-        self, config: Config, outbox: Outbox, state: StateKeeper, desk: CommandDesk, bus: Bus, *, clock: Clock
+        self, config: Config, outbox: Outbox, state: StateKeeper, desk: CommandDesk, bus: Bus, *, clock: HubClock
     ) -> None:
         self._config = config
         self._outbox = outbox
@@ -59,11 +59,21 @@ class DriverHost:
         for writer in self._writers.values():
             await writer.flush()
 
+    def cut(self) -> None:
+        """The clock is about to learn the time; see `TelemetryWriter.cut`."""
+        for writer in self._writers.values():
+            writer.cut()
+
     async def _drive(self, name: str, driver: Driver, ready: Callable[[], None]) -> None:
         capabilities = driver.capabilities
         lossless = capabilities.lossless
         writer = TelemetryWriter(
-            capabilities.channels, self._outbox, clock=self._clock, limits=self._config.telemetry, lossless=lossless
+            capabilities.channels,
+            self._outbox,
+            clock=self._clock,
+            limits=self._config.telemetry,
+            lossless=lossless,
+            stamp=self._clock.stamp,
         )
         try:
             self._desk.offer(driver, capabilities.commands)

@@ -145,8 +145,9 @@ class Line:
                     tasks.create_task(self._read(session), name="edge.link.read")
                     self._settled.set()
                     await self._carrying.wait()
-                    tasks.create_task(self._context.sender.run(session), name="edge.link.send")
+                    # First the time: what is still to be corrected waits for it at the hub.
                     tasks.create_task(self._ask_time(), name="edge.link.time")
+                    tasks.create_task(self._context.sender.run(session), name="edge.link.send")
                     tasks.create_task(self._beat(), name="edge.link.heartbeat")
                     tasks.create_task(self._watch(), name="edge.link.watch")
             except asyncio.CancelledError:

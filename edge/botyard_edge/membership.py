@@ -9,6 +9,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from botyard_edge.boots import Boots, boot_id
 from botyard_edge.bus import Bus
 from botyard_edge.config import Config
 from botyard_edge.hubtime import HubClock
@@ -61,7 +62,12 @@ class Membership:
         await self._say(("online", "returned"), ("offline", "stopped"))
 
     async def _flush(self, within: float) -> int:
-        clock = HubClock(self.clock)
+        clock = HubClock(self.clock, boot_id() or f"{self.rng.getrandbits(64):016x}")
+        boots = Boots(self.config.robot, self.config.clock_file)
+        if known := boots.load(clock.boot):
+            clock.remember(known)
+        boots.note(clock)
+        clock.boots = lambda: boots.earlier(clock)
         outbox = self.outbox or make_outbox(self.config, clock, self.rng, lambda _: None)
         async with outbox:
             link = Link(

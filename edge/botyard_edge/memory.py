@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Iterable
 from typing import Self
 
+from botyard_edge.hubtime import Stamp
 from botyard_edge.outbox import LIMITS, Entry, Limits, new_epoch
 from botyard_edge.outboxcore import OutboxCore, need
 from botyard_edge.ranges import Span
@@ -26,9 +27,9 @@ class MemoryOutbox(OutboxCore):
         clock: Clock,
         rng: random.Random,
         limits: Limits = LIMITS,
-        robot_time: Callable[[int], int] | None = None,
+        stamp: Callable[[int], Stamp] | None = None,
     ) -> None:
-        super().__init__(robot, clock=clock, rng=rng, limits=limits, robot_time=robot_time)
+        super().__init__(robot, clock=clock, rng=rng, limits=limits, stamp=stamp)
         self.bytes = 0
         self._messages = 0
 
@@ -46,10 +47,10 @@ class MemoryOutbox(OutboxCore):
     def backlog(self) -> int:
         return len(self._entries)
 
-    async def put(self, body: Body, *, ts: int | None = None, wait: bool = False) -> int:
+    async def put(self, body: Body, *, ts: int | None = None, wait: bool = False, stamp: Stamp | None = None) -> int:
         if (oldest := self._old_age()) is not None:
             self._give_up(expired(self._rows(), oldest), "expired")
-        return await super().put(body, ts=ts, wait=wait)
+        return await super().put(body, ts=ts, wait=wait, stamp=stamp)
 
     async def read(self, after: int, limit: int) -> list[Entry]:
         found = list(itertools.islice((e for e in self._entries.values() if e.seq > after), limit))

@@ -11,6 +11,7 @@ import random
 from dataclasses import dataclass
 from typing import Protocol, Self
 
+from botyard_edge.hubtime import Stamp
 from botyard_schemas.clock import Clock
 from botyard_schemas.messages import Body
 
@@ -81,8 +82,9 @@ class Outbox(Protocol):
     def changed(self) -> asyncio.Event:
         """Set whenever a message enters or is acknowledged; the one reader (the link) clears it."""
 
-    async def put(self, body: Body, *, ts: int | None = None, wait: bool = False) -> int:
-        """Keep a message made at `ts` (None: now) and return its sequence number.
+    async def put(self, body: Body, *, ts: int | None = None, wait: bool = False, stamp: Stamp | None = None) -> int:
+        """Keep a message made at `ts` (None: now) and return its sequence number. `stamp` is what goes with `ts`, when
+        that was taken down earlier.
 
         Without room, `wait` waits for it; otherwise messages are given up, counted and announced. Raises TooLargeError.
         """

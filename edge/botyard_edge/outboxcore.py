@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Self
 
+from botyard_edge.hubtime import Stamp
 from botyard_edge.notices import MAX_NOTICES, Notice, parts
 from botyard_edge.outbox import Entry, Limits, TooLargeError
 from botyard_edge.ranges import Span, joined
@@ -28,7 +29,7 @@ AGE_CHECKS = 20
 
 
 class OutboxCore(ABC):
-    """`robot_time(ts)` is what the robot's own clock says at a time of `clock`; None leaves it out of the messages."""
+    """`stamp(ts)` is what goes with a time of `clock`; None leaves it out of the messages."""
 
     def __init__(
         self,
@@ -37,7 +38,7 @@ class OutboxCore(ABC):
         clock: Clock,
         rng: random.Random,
         limits: Limits,
-        robot_time: Callable[[int], int] | None,
+        stamp: Callable[[int], Stamp] | None,
     ) -> None:
         self.epoch = ""
         self.dropped = 0
@@ -47,7 +48,7 @@ class OutboxCore(ABC):
         self._clock = clock
         self._rng = rng
         self._limits = limits
-        self._robot_time = robot_time
+        self._stamp_of = stamp
         # The newest messages in the order of their numbers; in memory, whatever else is done with them.
         self._entries: dict[int, Entry] = {}
         self._notices: dict[int, Notice] = {}
@@ -102,10 +103,12 @@ class OutboxCore(ABC):
     def head(self) -> int:
         return self._next - 1
 
-    async def put(self, body: Body, *, ts: int | None = None, wait: bool = False) -> int:
+    async def put(self, body: Body, *, ts: int | None = None, wait: bool = False, stamp: Stamp | None = None) -> int:
         ts = self._clock.now() if ts is None else ts
+        # Now, since the clock may learn the time while this waits.
+        stamp = self._stamp(ts) if stamp is None else stamp
         # The size hardly depends on the sequence number; ten bytes cover its growth while this waits.
-        size = len(self._encode(self._next, ts, body)) + 10
+        size = len(self._encode(self._next, ts, body, stamp)) + 10
         if size > DEFAULT_LIMIT:
             raise TooLargeError(
                 f"a {TYPE_OF[type(body)]} of {size - 10} bytes is larger than the {DEFAULT_LIMIT} of the hub"
@@ -116,7 +119,7 @@ class OutboxCore(ABC):
                 await self._room.wait()
         elif not self._fits(size):
             self._make_room(size)
-        return self._append(ts, body, keep=wait)
+        return self._append(ts, body, stamp, keep=wait)
 
     def fresh(self, after: int, limit: int) -> list[Entry]:
         found: list[Entry] = []
@@ -168,7 +171,9 @@ class OutboxCore(ABC):
         if age is None or self._clock.monotonic() - self._aged < age / AGE_CHECKS:
             return None
         self._aged = self._clock.monotonic()
-        return self._clock.now() - int(age * 1e6)
+        now = self._clock.now()
+        stamp = self._stamp(now)
+        return (now if stamp is None else stamp.local) - int(age * 1e6)
 
     def _give_up(self, lost: list[int], reason: str) -> None:
         if not lost:
@@ -196,7 +201,7 @@ class OutboxCore(ABC):
             if latest is not None and latest.takes(reason, len(part)):
                 latest.add(part)
                 entry = latest.entry
-                entry.payload = self._encode(entry.seq, self._clock.now(), latest.body(self.epoch))
+                entry.payload = self._encode_now(entry.seq, latest.body(self.epoch))
             else:
                 self._append_notice(reason, part)
 
@@ -211,16 +216,17 @@ class OutboxCore(ABC):
 
     # --- the entries
 
-    def _append(self, ts: int, body: Body, *, keep: bool = False) -> int:
-        payload = self._encode(self._next, ts, body)
-        self._add(Entry(self._next, TYPE_OF[type(body)], payload, ts, stream_of(body), keep))
+    def _append(self, ts: int, body: Body, stamp: Stamp | None, *, keep: bool = False) -> int:
+        payload = self._encode(self._next, ts, body, stamp)
+        # Its age is told on a line that does not jump when the clock learns the time.
+        local = ts if stamp is None else stamp.local
+        self._add(Entry(self._next, TYPE_OF[type(body)], payload, local, stream_of(body), keep))
         return self.head
 
     def _append_notice(self, reason: str, spans: list[Span]) -> None:
-        now = self._clock.now()
-        entry = Entry(self._next, "event", b"", now, notice=True)
+        entry = Entry(self._next, "event", b"", self._clock.now(), notice=True)
         notice = self._notices[entry.seq] = Notice(entry, reason, spans)
-        entry.payload = self._encode(entry.seq, now, notice.body(self.epoch))
+        entry.payload = self._encode_now(entry.seq, notice.body(self.epoch))
         self._add(entry)
 
     def _add(self, entry: Entry) -> None:
@@ -235,9 +241,16 @@ class OutboxCore(ABC):
         if not self.backlog:
             self._empty.set()
 
-    def _encode(self, seq: int, ts: int, body: Body) -> bytes:
-        raw = self._robot_time(ts) if self._robot_time else None
-        return encode(Envelope(self._robot, ts, body, self.epoch, seq, raw))
+    def _stamp(self, ts: int) -> Stamp | None:
+        return self._stamp_of(ts) if self._stamp_of else None
+
+    def _encode(self, seq: int, ts: int, body: Body, stamp: Stamp | None) -> bytes:
+        robot_ts, unsynced = (None, None) if stamp is None else stamp[:2]
+        return encode(Envelope(self._robot, ts, body, self.epoch, seq, robot_ts, unsynced))
+
+    def _encode_now(self, seq: int, body: Body) -> bytes:
+        now = self._clock.now()
+        return self._encode(seq, now, body, self._stamp(now))
 
 
 def need(limits: Limits, messages: int, size: int) -> Need:

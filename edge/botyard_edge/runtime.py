@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import msgspec
 
+from botyard_edge.boots import Boots, keep
 from botyard_edge.bus import Bus
 from botyard_edge.commands import CommandDesk
 from botyard_edge.config import Config
@@ -38,7 +39,8 @@ MAX_EVENTS = 256
 class Runtime:
     """Runs while its `async with` lasts. Leaving it stops the drivers, flushes what it can, and says goodbye.
 
-    `clock` is the robot's own; everything inside runs on an estimate of the hub's, which begins with it.
+    `clock` is the robot's own; everything inside runs on an estimate of the hub's, which begins with it. `boot` names
+    the boot that its steady clock began with; None: with this process.
     """
 
     def __init__(
@@ -49,10 +51,13 @@ class Runtime:
         rng: random.Random,
         transport: Transport | Sequence[Transport],
         outbox: Outbox | None = None,
+        boot: str | None = None,
     ) -> None:
         self.config = config
         self.bus = Bus()
-        self.clock = clock = HubClock(clock)
+        self.clock = clock = HubClock(clock, boot or f"{rng.getrandbits(64):016x}")
+        self.boots = Boots(config.robot, config.clock_file)
+        clock.boots = lambda: self.boots.earlier(clock)
         self._clock = clock
         self._rng = rng
         self.outbox: Outbox = outbox or make_outbox(config, clock, rng, self._on_disk)
@@ -73,6 +78,7 @@ class Runtime:
             hub_time=clock,
         )
         self._host = DriverHost(config, self.outbox, self.state, self.desk, self.bus, clock=clock)
+        clock.on_met = self._host.cut
         self._nodes: dict[str, Node] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stack = AsyncExitStack()
@@ -80,12 +86,16 @@ class Runtime:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
+            if known := self.boots.load(self.clock.boot):
+                self.clock.remember(known)
             await stack.enter_async_context(self.outbox)
             self._group = await stack.enter_async_context(asyncio.TaskGroup())
             self._start("link", _forever(self.link.run))
             self._start("state", _forever(self.state.run))
             self._start("commands", _forever(self.desk.run))
             self._start("events", _forever(self._pass_events_on))
+            if self.config.outbox.path is not None:
+                self._start("clock", _forever(lambda: keep(self.boots, self.clock)))
             for settings in self.config.drivers:
                 rng = random.Random(self._rng.getrandbits(64))
                 self._start(_driver_node(settings.name), self._host.work(settings, rng))
@@ -222,9 +232,9 @@ def make_outbox(
     config: Config, clock: HubClock, rng: random.Random, on_trouble: Callable[[str | None], None]
 ) -> Outbox:
     """The outbox that the settings want, not open yet."""
-    settings, stamp = config.outbox, clock.robot_time
+    settings, stamp = config.outbox, clock.stamp
     if settings.path is None:
-        return MemoryOutbox(config.robot, clock=clock, rng=rng, limits=settings.limits, robot_time=stamp)
+        return MemoryOutbox(config.robot, clock=clock, rng=rng, limits=settings.limits, stamp=stamp)
     return SqliteOutbox(
         config.robot,
         config.folder / settings.path,
@@ -232,7 +242,7 @@ def make_outbox(
         rng=rng,
         limits=settings.limits,
         durability=settings.durability,
-        robot_time=stamp,
+        stamp=stamp,
         on_trouble=on_trouble,
     )
 

@@ -16,6 +16,9 @@ from botyard_schemas.messages import About, Battery, Geo, Health, LinkState, Nod
 
 # Parts that change all the time; a change of these alone is sent at the limited rate.
 SMALL = frozenset({"pose", "geo", "battery"})
+# After a state that said that more than so many messages wait, it is looked every so many seconds whether they have
+# become fewer, and then the state is sent again: while a backlog drains, people watch it, and wait for its end.
+SYNCING, SYNCING_PERIOD = 16, 2.0
 _WORST: tuple[Health, ...] = ("ok", "warning", "error")
 
 
@@ -49,6 +52,7 @@ class StateKeeper:
         self._health: dict[str, tuple[Health, list[str]]] = {}
         self._busy: dict[str, bool] = {}
         self._nodes: dict[str, NodeState] = {}
+        self._behind = 0
         self._small = asyncio.Event()
         self._large = asyncio.Event()
 
@@ -116,7 +120,9 @@ class StateKeeper:
         if always or self._small.is_set() or self._large.is_set():
             self._small.clear()
             self._large.clear()
-            await self._send(self.snapshot())
+            state = self.snapshot()
+            self._behind = state.link.backlog if state.link else 0
+            await self._send(state)
 
     async def _wait_for_change(self, until: float) -> None:
         wake = asyncio.Event()
@@ -124,7 +130,11 @@ class StateKeeper:
             asyncio.create_task(_forward(event, wake), name="edge.state.change") for event in (self._small, self._large)
         ]
         try:
-            await wait_event(wake, self._clock, until - self._clock.monotonic())
+            while (left := until - self._clock.monotonic()) > 0:
+                if await wait_event(wake, self._clock, min(left, SYNCING_PERIOD) if self._behind > SYNCING else left):
+                    return
+                if self._behind > SYNCING and self._link().backlog < self._behind:
+                    return
         finally:
             for watcher in watchers:
                 watcher.cancel()

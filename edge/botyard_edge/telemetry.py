@@ -1,11 +1,12 @@
 """Samples to batches: columnar groups, closed by number of samples, by size in bytes and by age."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from botyard_edge.driver import Channel, ReadingError
+from botyard_edge.hubtime import Stamp
 from botyard_edge.outbox import Outbox
 from botyard_edge.samples import checked
 from botyard_schemas.clock import Clock
@@ -173,13 +174,22 @@ class TelemetryWriter:
     """Takes one driver's samples to the outbox. `run` closes batches by age; publishing closes them by size."""
 
     def __init__(
-        self, channels: Iterable[Channel], outbox: Outbox, *, clock: Clock, limits: BatchLimits, lossless: bool
+        self,
+        channels: Iterable[Channel],
+        outbox: Outbox,
+        *,
+        clock: Clock,
+        limits: BatchLimits,
+        lossless: bool,
+        stamp: Callable[[int], Stamp] | None = None,
     ) -> None:
         self._batcher = Batcher(channels, max_samples=limits.max_samples)
         self._outbox = outbox
         self._clock = clock
         self._max_age = limits.max_age
         self._lossless = lossless
+        self._stamp = stamp
+        self._before: list[tuple[Telemetry, int, Stamp | None]] = []
         self._lock = asyncio.Lock()
         self._begun = asyncio.Event()
 
@@ -206,6 +216,14 @@ class TelemetryWriter:
         """Take everything to the outbox now."""
         await self._pass_on(all_=True)
 
+    def cut(self) -> None:
+        """Close the batch that is being filled: the clock is about to learn the time, and no batch may hold stamps of
+        before and after."""
+        now = self._clock.now()
+        stamp = self._stamp(now) if self._stamp else None
+        self._before += [(batch, now, stamp) for batch in self._batcher.take(now)]
+        self._note_begun()
+
     async def run(self) -> None:
         """Close batches that are old enough, for ever."""
         while True:
@@ -214,15 +232,18 @@ class TelemetryWriter:
             await self.flush()
 
     async def _pass_on(self, *, all_: bool) -> None:
-        if all_ or self._batcher.full:
+        if all_ or self._batcher.full or self._before:
             async with self._lock:  # batches enter the outbox in the order in which they were closed
                 now = self._clock.now()
-                for batch in self._batcher.take(now, all_=all_):
-                    await self._outbox.put(batch, ts=now, wait=self._lossless)
+                stamp = self._stamp(now) if self._stamp else None
+                batches, self._before = self._before, []
+                batches += [(batch, now, stamp) for batch in self._batcher.take(now, all_=all_)]
+                for batch, ts, known in batches:
+                    await self._outbox.put(batch, ts=ts, wait=self._lossless, stamp=known)
         self._note_begun()
 
     def _note_begun(self) -> None:
-        if self._batcher:
+        if self._batcher or self._before:
             self._begun.set()
         else:
             self._begun.clear()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from botyard_edge.hubtime import Stamp
 from botyard_edge.outbox import Entry, Limits
 from botyard_edge.outboxcore import OutboxCore
 from botyard_edge.outboxdisk import OutboxDisk, is_at_fault
@@ -51,9 +52,9 @@ class WrittenOutbox(OutboxCore):
         rng: random.Random,
         limits: Limits,
         durability: Durability,
-        robot_time: Callable[[int], int] | None,
+        stamp: Callable[[int], Stamp] | None,
     ) -> None:
-        super().__init__(robot, clock=clock, rng=rng, limits=limits, robot_time=robot_time)
+        super().__init__(robot, clock=clock, rng=rng, limits=limits, stamp=stamp)
         self._disk = disk
         self.durability = durability
         self._interval = 0.0 if durability.mode == "each" else durability.interval

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from botyard_schemas.messages import BODIES, SEQUENCED, Body, Command, Envelope, Event, Report, Telemetry
+from botyard_schemas.messages import BODIES, SEQUENCED, Body, Command, Envelope, Event, Report, Telemetry, Unsynced
 from botyard_schemas.validation import first_error, shortened, validator
 
 VERSION = 1
@@ -55,6 +55,8 @@ def encode(envelope: Envelope) -> bytes:
     message["ts"] = envelope.ts
     if envelope.robot_ts is not None:
         message["robot_ts"] = envelope.robot_ts
+    if envelope.unsynced is not None:
+        message["unsynced"] = envelope.unsynced
     message["type"] = envelope.type
     message["body"] = envelope.body
     return _encoder.encode(message)
@@ -102,6 +104,7 @@ def check(raw: dict[str, Any]) -> Envelope:
         epoch=raw["epoch"] if sequenced else "",
         seq=int(raw["seq"]) if sequenced else 0,
         robot_ts=raw.get("robot_ts"),
+        unsynced=msgspec.convert(raw["unsynced"], Unsynced, strict=False) if "unsynced" in raw else None,
     )
 
 

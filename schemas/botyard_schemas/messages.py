@@ -168,12 +168,24 @@ class Ack(Message, frozen=True, omit_defaults=False):
     seq: int
 
 
+class BootTime(Message, frozen=True):
+    """How the steady clock of an earlier boot stands to the hub's time."""
+
+    boot: str
+    ahead: int
+    estimated: bool = False
+
+
 class Time(Message, frozen=True):
-    """A clock request (`origin` only) or its answer."""
+    """A clock request (without `received` and `replied`) or its answer."""
 
     origin: int
     received: int | None = None
     replied: int | None = None
+    boot: str | None = None
+    steady: int | None = None
+    ahead: int | None = None
+    boots: list[BootTime] = []
 
 
 Body = Telemetry | State | Event | Report | Presence | Command | Ack | Time
@@ -194,6 +206,13 @@ TYPE_OF: dict[type[Body], str] = {body: name for name, body in BODIES.items()}
 SEQUENCED = frozenset({"telemetry", "state", "event", "report"})
 
 
+class Unsynced(Message, frozen=True):
+    """The stamp of a message is of the robot's own clock: this was its steady clock then, in microseconds."""
+
+    boot: str
+    steady: int
+
+
 class Envelope(msgspec.Struct, frozen=True):
     """One message between a robot and its hub. `epoch` is "" and `seq` 0 on types that carry none."""
 
@@ -203,6 +222,7 @@ class Envelope(msgspec.Struct, frozen=True):
     epoch: str = ""
     seq: int = 0
     robot_ts: int | None = None
+    unsynced: Unsynced | None = None
 
     @property
     def type(self) -> str:

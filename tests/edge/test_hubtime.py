@@ -11,6 +11,7 @@ from botyard_edge.config import Config
 from botyard_edge.hubtime import HubClock
 from botyard_edge.testing import VirtualClock
 from botyard_schemas import Event, State, Time, decode
+from botyard_schemas.messages import Unsynced
 
 from .conftest import World
 
@@ -60,8 +61,13 @@ def test_clock_before_the_first_answer_is_the_robots_own() -> None:
     robot = Robot(ahead=-86_400.0)
     assert robot.clock.now() == robot.now()
     assert robot.clock.offset is robot.clock.round_trip is None
-    robot.ahead = 0.0  # the robot has learned the time from somebody else
-    assert robot.clock.now() == robot.now()
+    robot.wait(5)
+    robot.ahead = 0.0  # the robot has learned the time from somebody else, which its raw time tells
+    stamp = robot.clock.stamp(robot.clock.now())
+    assert robot.clock.now() == robot.now() - 86_400 * SECOND
+    assert stamp.robot_ts == robot.now()
+    assert stamp.unsynced == Unsynced("boot", 10 * SECOND)
+    assert stamp.local == robot.clock.now()
 
 
 @pytest.mark.parametrize("ahead", [-3600.0, -0.5, 0.5, 3600.0])
@@ -95,7 +101,7 @@ def test_jump_of_the_robots_clock_does_not_move_the_stamps(jump: float) -> None:
     robot.ahead += jump * SECOND
     robot.wait(1)
     assert robot.clock.now() - before == SECOND
-    assert robot.clock.robot_time(robot.clock.now()) == max(0, robot.now())
+    assert robot.clock.stamp(robot.clock.now()).robot_ts == max(0, robot.now())
     assert robot.clock.offset == pytest.approx(-jump * SECOND, abs=1000)
     robot.ask()
     assert abs(robot.error) < 0.001
@@ -112,6 +118,7 @@ def test_drifting_clock_stays_within_a_few_milliseconds_of_the_hub() -> None:
 
 def test_small_correction_backwards_is_made_at_half_speed() -> None:
     robot = Robot(ahead=10.0)
+    robot.ask(hub_ahead=10.0)
     robot.clock.now()
     robot.ask()
     stamps = []
@@ -126,6 +133,7 @@ def test_small_correction_backwards_is_made_at_half_speed() -> None:
 
 def test_clock_far_ahead_is_set_back_at_once_and_that_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     robot = Robot(ahead=3600.0)
+    robot.ask(hub_ahead=3600.0)
     robot.clock.now()
     robot.ask()
     assert abs(robot.error) < 0.001

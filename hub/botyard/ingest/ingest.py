@@ -12,6 +12,7 @@ from botyard.core.events import SamplesReceived
 from botyard.fleet.admission import Admission
 from botyard.fleet.fleet import Fleet
 from botyard.ingest.committer import RETRY_AFTER, Committer, Receipt
+from botyard.ingest.correction import Correction, Uncertain, uncertain_row
 from botyard.ingest.given_up import given_up
 from botyard.ingest.refusal import (
     KEPT_DETAIL,
@@ -59,6 +60,7 @@ class Ingest:
         self._bus = bus
         self._clock = clock
         self._times = TimeCheck(config, clock)
+        self._correction = Correction(self._say_uncertain)
         self._throttle = Throttle()
         self.counters: Counter[str] = Counter()
         self.recent: deque[Recent] = deque(maxlen=RECENT)
@@ -120,6 +122,12 @@ class Ingest:
             envelope = check(raw)
         except WireError as error:
             return self._refuse_sequenced(message, error)
+        if envelope.unsynced is not None:
+            corrected = self._correction.correct(envelope)
+            if corrected is None:  # the robot keeps it, and sends it again when it has said more of its clock
+                self.counters["waits_for_time"] += 1
+                return Receipt("waiting", None, "unsynced: nothing is known of that boot's clock yet, see `time`")
+            envelope = corrected
         sane, problem = self._times.split(envelope, raw)
         if sane is None and problem is not None:
             return self._refuse_sequenced(message, problem)
@@ -185,6 +193,7 @@ class Ingest:
         else:
             self._fleet.observe(envelope, message)
             if isinstance(envelope.body, Time):
+                self._correction.learn(robot, envelope.body, message.received)
                 await self._answer_time(envelope, envelope.body, message)
         self.counters["accepted"] += 1
         return self._committer.receipt("committed")
@@ -194,6 +203,9 @@ class Ingest:
             now = self._clock.now()
             answer = Time(body.origin, received=message.received, replied=now)
             await self._committer.send(transport, Envelope(robot=envelope.robot, ts=now, body=answer))
+
+    def _say_uncertain(self, uncertain: Uncertain) -> None:
+        self._committer.batch.record(uncertain_row(uncertain, self._clock.now()))
 
     def _say_given_up(self, robot: str, epoch: str) -> None:
         """Name the numbers that are no longer waited for because there were too many gaps."""

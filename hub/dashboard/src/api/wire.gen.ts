@@ -90,6 +90,19 @@ export interface Envelope {
    */
   robot_ts?: number;
   /**
+   * Present when the robot did not know the hub's time yet: `ts` is then of its own clock, and the hub corrects it as soon as the robot has said, in a `time` message, how that boot's steady clock stands to the hub's. Until then the hub takes the message in only by leaving it unacknowledged.
+   */
+  unsynced?: {
+    /**
+     * Names one run of the robot's steady clock: new with each boot of its computer.
+     */
+    boot: string;
+    /**
+     * The robot's steady clock at `ts`: microseconds since some moment of that boot.
+     */
+    steady: number;
+  };
+  /**
    * Type of the message; names the schema of `body`.
    */
   type: string;
@@ -380,13 +393,44 @@ export interface Telemetry {
   groups: Group[];
 }
 /**
- * Clock estimation as in NTP (RFC 5905, section 8): the robot sends `origin`, the hub answers with the same `origin` and its own `received` and `replied`.
+ * Clock estimation as in NTP (RFC 5905, section 8): the robot sends `origin`, the hub answers with the same `origin` and its own `received` and `replied`. A robot that stamps messages as `unsynced` adds its steady clock, so that the hub can correct them.
  */
 export interface Time {
   /**
    * The robot's raw clock when the request left: microseconds since 1970.
    */
   origin: number;
+  /**
+   * Names one run of the robot's steady clock: new with each boot of its computer.
+   */
+  boot?: string;
+  /**
+   * The robot's steady clock when the request left: microseconds since some moment of the boot.
+   */
+  steady?: number;
+  /**
+   * Hub time minus the robot's steady clock, as far as the robot has measured it.
+   */
+  ahead?: number;
+  /**
+   * What the robot knows of the steady clocks of earlier boots from which messages may still be in its outbox. What is not listed is not known.
+   *
+   * Items: One earlier boot.
+   */
+  boots?: {
+    /**
+     * Names one run of the robot's steady clock: new with each boot of its computer.
+     */
+    boot: string;
+    /**
+     * Hub time minus the steady clock of that boot, as the robot measured it.
+     */
+    ahead: number;
+    /**
+     * The robot met no hub in that boot: this is what its own clock, or the order of its boots, makes likely.
+     */
+    estimated?: boolean;
+  }[];
   /**
    * The hub's clock when the request arrived. Only in the answer.
    */
