@@ -12,6 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 from botyard_edge.durable import SqliteOutbox
+from botyard_edge.hubtime import Stamp
 from botyard_edge.writing import GROUP, Durability
 from botyard_schemas import Event, Telemetry
 from botyard_schemas.messages import TYPE_OF, Body
@@ -41,8 +42,8 @@ class JournaledOutbox(SqliteOutbox):
 
         super().__init__(robot, path, durability=durability, on_trouble=heard, **rest)
 
-    async def put(self, body: Body, *, ts: int | None = None, wait: bool = False) -> int:
-        seq = await super().put(body, ts=ts, wait=wait)
+    async def put(self, body: Body, *, ts: int | None = None, wait: bool = False, stamp: Stamp | None = None) -> int:
+        seq = await super().put(body, ts=ts, wait=wait, stamp=stamp)
         durable = self._on_each and not self._ill
         kind, numbers = TYPE_OF[type(body)], spans_text(numbers_in(body))
         note(f"I {self.epoch} {seq} {kind} {durable:d} {numbers}")

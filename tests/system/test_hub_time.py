@@ -161,7 +161,7 @@ class Scene:
         return found
 
 
-@pytest.mark.parametrize("ahead", [-3 * DAY, 3 * DAY, 5 * SECOND, -5 * SECOND, -1_763_712_000 * SECOND])
+@pytest.mark.parametrize("ahead", [-3 * DAY, 5 * SECOND, -1_763_712_000 * SECOND])
 async def test_robot_with_a_wrong_clock_that_meets_the_hub_late_is_stored_in_true_time(
     tmp_path: Path, ahead: int
 ) -> None:
@@ -169,16 +169,16 @@ async def test_robot_with_a_wrong_clock_that_meets_the_hub_late_is_stored_in_tru
     scene.robot.ahead = ahead
     scene.broker.down = True
     async with scene.edge("boot1") as runtime:
-        await scene.run(30)
+        await scene.run(15)
         scene.robot.ahead += 7200 * SECOND  # somebody sets its clock
-        await scene.run(10)
+        await scene.run(5)
         async with scene.hub() as running:
             scene.broker.down = False
             await scene.drained(runtime)
             await scene.run(3)
             await noted(running)
             errors = await scene.errors(running)
-            assert len(errors) >= 400
+            assert len(errors) >= 200
             assert max(abs(error) for error in errors.values()) <= 2 * DELAY * SECOND
             assert await quarantine(running) == []
             status = (await get(running, "robots/r"))["status"]
