@@ -144,7 +144,8 @@ class WrittenOutbox(OutboxCore):
         if await wait_event(self._hurry, self._clock, since + self._interval - now) or self._owes:
             return True
         since = self._unwritten.since
-        if since is not None and self._clock.monotonic() - since < self._interval:
+        # In the same words as the wait above: by a difference, rounding may make both true, and this spin for ever.
+        if since is not None and self._clock.monotonic() < since + self._interval:
             self._work.set()  # what was due has been acknowledged meanwhile, and the rest is younger
             return False
         return since is not None
