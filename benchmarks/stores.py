@@ -8,8 +8,10 @@ import argparse
 import asyncio
 from typing import Any
 
+import msgspec
+
 from benchmarks.machine import save
-from benchmarks.virtual import median, rounds
+from benchmarks.virtual import median, once, postgres
 from botyard_plugins.bench.plan import Plan
 from botyard_plugins.bench.result import Result
 
@@ -21,9 +23,11 @@ async def measure(count: int, seconds: float, qos: int, sets: int) -> list[dict[
     """A row for each store; the stores take turns, so that both see the same machine."""
     plan = Plan(robots=20, speed="max", qos=qos, sets=sets, seconds=seconds)
     results: dict[str, list[Result]] = {store: [] for store in STORES}
-    for _ in range(count):
-        for store in STORES:
-            results[store] += await rounds(plan, 1, store)
+    async with postgres() as database:
+        for _ in range(count):
+            results["sqlite"].append(await once(plan))
+            url = await asyncio.to_thread(database)
+            results["postgresql"].append(await once(msgspec.structs.replace(plan, store=url)))
     rows = [
         {
             "store": store,

@@ -16,18 +16,17 @@ from tests.postgres import PostgresServer
 DURABLE = {"shared_buffers": "128MB", "max_connections": "40"}
 
 
-async def rounds(plan: Plan, count: int, store: str = "sqlite") -> list[Result]:
-    """So many results of a plan, each on a new `store`, `sqlite` or `postgresql`.
+async def once(plan: Plan) -> Result:
+    """One run. Raises AssertionError when a message was lost or doubled."""
+    result = await run(plan, lambda _title, _detail: None)
+    assert result.verified.ok, result.verified
+    return result
 
-    Raises AssertionError when a message was lost or doubled in one of them.
-    """
-    results = []
+
+async def rounds(plan: Plan, count: int, store: str = "sqlite") -> list[Result]:
+    """So many results of a plan as `once` gives them, each on a new `store`, `sqlite` or `postgresql`."""
     async with contextlib.aclosing(_databases(store, count)) as urls:
-        async for url in urls:
-            result = await run(msgspec.structs.replace(plan, store=url), lambda _title, _detail: None)
-            assert result.verified.ok, result.verified
-            results.append(result)
-    return results
+        return [await once(msgspec.structs.replace(plan, store=url)) async for url in urls]
 
 
 def median(results: Iterable[Result], value: Callable[[Result], float | None], digits: int = 2) -> float | None:
