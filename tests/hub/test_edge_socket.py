@@ -126,13 +126,15 @@ async def test_socket_answers_time_and_carries_commands(tmp_path: Path) -> None:
         assert not await hub.transport.send(Envelope("stranger", 1, command))
 
 
-async def test_socket_that_closes_without_a_goodbye_is_a_last_will_and_with_one_it_stopped(tmp_path: Path) -> None:
+async def test_socket_that_closes_without_a_goodbye_is_said_to_be_closed_and_with_one_it_stopped(
+    tmp_path: Path,
+) -> None:
     async with running(tmp_path) as hub:
         async with hub.socket() as socket:
             await socket.send(presence("online", "connected"))
             await hub.until("online", "connected")
             socket.transport.abort()
-        await hub.until("offline", "last_will")
+        await hub.until("offline", "socket_closed")
         async with hub.socket() as socket:
             await socket.send(presence("online", "connected", "s2"))
             await socket.send(presence("offline", "stopped", "s2"))
@@ -147,7 +149,7 @@ async def test_socket_of_a_robot_that_says_no_presence_is_its_presence(tmp_path:
             await socket.send(event(1))
             await acknowledged(socket, 1)
             assert await hub.presence() == ("online", "connected")
-        await hub.until("offline", "last_will")
+        await hub.until("offline", "socket_closed")
 
 
 async def test_socket_that_only_asks_for_the_time_says_nothing_about_presence(tmp_path: Path) -> None:
@@ -173,7 +175,7 @@ async def test_newest_socket_of_a_robot_counts_and_the_older_one_hears_why(tmp_p
             await acknowledged(new, 1)
             assert (await hub.get("hub"))["transports"][0]["connections"] == 1
             assert await hub.presence() == ("online", "connected")
-        await hub.until("offline", "last_will")
+        await hub.until("offline", "socket_closed")
         await until_equal(hub.events, ["robot.registered", "hi", "robot.offline"])
 
 
@@ -315,7 +317,7 @@ async def test_silent_socket_is_closed_with_a_reason(tmp_path: Path, monkeypatch
         await socket.send(event(1))
         code, reason = await closing(socket)
         assert (code, reason[:21]) == (4003, "nothing was heard for")
-        await hub.until("offline", "last_will")
+        await hub.until("offline", "socket_closed")
 
 
 async def test_plain_request_to_the_socket_hears_how_to_open_it(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ class RobotLine:
         if ending:
             await self._socket.close(*ending)
         if ending is None or ending in (SILENT, SLOW):
-            await self._say("offline", "last_will")
+            await self._say("offline", "socket_closed")
 
     def end(self, ending: Ending) -> None:
         """Close the socket; the first reason counts."""
