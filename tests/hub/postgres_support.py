@@ -9,9 +9,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from botyard.store.base import Batch, Column, EventRow, Position, StoreError
+from botyard.store.base import Batch, EventRow, Position, StoreError
 from botyard.store.postgres import PostgresStore
 from botyard_schemas.clock import SystemClock
+from tests.hub.support import Column, filled
 
 NOW = 1_763_712_000_000_000  # a Friday
 
@@ -42,12 +43,12 @@ def batch(n: int) -> Batch:
     """Two samples, an event and a position, all of them `n`."""
     event = EventRow(ts=n, robot="r", actor="robot:r", name="e", severity="info")
     column = Column("r", "c", "integer", None, [n, n], [n, n])
-    return Batch(columns=[column], events=[event], positions=[Position("r", "e", n)])
+    return filled(columns=[column], events=[event], positions=[Position("r", "e", n)])
 
 
 def many(count: int, channel: str = "c", robot: str = "r") -> Batch:
     """Samples from 0 to `count`."""
-    return Batch(columns=[Column(robot, channel, "integer", None, list(range(count)), list(range(count)))])
+    return filled(columns=[Column(robot, channel, "integer", None, list(range(count)), list(range(count)))])
 
 
 async def ask(url: str, query: str, *values: Any) -> list[tuple[Any, ...]]:

@@ -2,18 +2,20 @@
 
 import asyncio
 import queue
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
+import msgspec
 import pytest
 
 from botyard.core.actor import HUB
 from botyard.core.events import EventCommitted, EventNoted
-from botyard.store.base import Batch, Committed, EventRow, RobotRow, StoreError
+from botyard.store.base import Batch, Block, Committed, EventRow, RobotRow, StoreError
 from botyard.store.factory import open_store
+from botyard.store.hot import shard_of
 from botyard.testing import FakeRobot, RunningHub, running_hub
 
 
@@ -155,3 +157,30 @@ def hub_in_a_thread(folder: Path, prepare: Callable[[RunningHub], Awaitable[None
         finally:
             loop.call_soon_threadsafe(stop.set)
             ended.result(30)
+
+
+class Column(NamedTuple):
+    """Samples of one channel, as a test writes them down."""
+
+    robot: str
+    channel: str
+    type: str
+    unit: str | None
+    ts: list[int]
+    values: list[Any]
+
+
+def telemetry(columns: Iterable[Column]) -> list[Block]:
+    """Blocks as ingest makes them: a message for each column."""
+    blocks = []
+    for robot, name, kind, unit, ts, values in columns:
+        channel = {"name": name, "type": kind, "unit": unit, "values": values}
+        message = {"robot": robot, "ts": 0, "body": {"groups": [{"dt": ts, "channels": [channel]}]}}
+        data = msgspec.json.encode([message])
+        blocks.append(Block(shard_of(robot), min(ts, default=0), max(ts, default=0), 1, data))
+    return blocks
+
+
+def filled(columns: Iterable[Column] = (), **rows: Any) -> Batch:
+    """A batch with telemetry."""
+    return Batch(blocks=telemetry(columns), **rows)

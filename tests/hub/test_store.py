@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, cast
 
 import msgspec
 import pytest
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from botyard.store.base import (
     Batch,
     BucketRow,
-    Column,
+    Committed,
     EventRow,
     InvalidCursorError,
     Page,
@@ -30,6 +30,7 @@ from botyard.store.base import (
     StoreError,
 )
 from botyard.store.factory import open_store
+from tests.hub.support import Column, filled, telemetry
 
 # Each makes the URL of a new database.
 BACKENDS: dict[str, Callable[[pytest.FixtureRequest], str]] = {
@@ -46,10 +47,48 @@ def url(request: pytest.FixtureRequest) -> str:
     return BACKENDS[request.param](request)
 
 
+@pytest.fixture(params=["as it came", "compacted", "half of it compacted"])
+def form(request: pytest.FixtureRequest) -> str:
+    """In which form telemetry is when it is read."""
+    return str(request.param)
+
+
 @pytest.fixture
 def opened(url: str) -> Open:
     """Opens the same database each time that it is called."""
     return lambda **options: open_store(url, **options)
+
+
+@pytest.fixture
+def formed(url: str, form: str) -> Callable[[], Store]:
+    """A store of the same database each time, in which telemetry takes its form at once."""
+    return lambda: cast("Store", Formed(open_store(url), form))
+
+
+class Formed:
+    """A store that compacts after each commit, or after every other one."""
+
+    def __init__(self, store: Store, form: str) -> None:
+        self._store = store
+        self._every = {"as it came": 0, "compacted": 1, "half of it compacted": 2}[form]
+        self._commits = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def __aenter__(self) -> Self:
+        await self._store.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._store.__aexit__(*exc)
+
+    async def commit(self, batch: Batch) -> Committed:
+        committed = await self._store.commit(batch)
+        self._commits += 1
+        if self._every and self._commits % self._every == 0:
+            await self._store.compact()
+        return committed
 
 
 def column(*samples: tuple[int, Any], robot: str = "r", channel: str = "c", kind: Any = "number") -> Column:
@@ -106,50 +145,57 @@ VALUES = [
 ]
 
 
-@pytest.mark.parametrize(("type_", "value"), VALUES)
-async def test_value_of_each_type_comes_back_as_it_was_after_reopening(opened: Open, type_: str, value: Any) -> None:
-    async with opened() as store:
-        await store.commit(Batch(columns=[column((7, value), kind=type_)]))
-    async with opened() as store:
-        (sample,) = (await store.samples()).items
-        assert (sample, type(sample.value)) == (Sample("r", "c", 7, value), type(value))
-        assert await store.latest("r") == [sample]
+async def test_value_of_each_type_comes_back_as_it_was_after_reopening(formed: Callable[[], Store]) -> None:
+    async with formed() as store:
+        half = len(VALUES) // 2
+        columns = [column((7, value), kind=type_, channel=f"c{n}") for n, (type_, value) in enumerate(VALUES)]
+        await store.commit(filled(columns=columns[:half]))
+        await store.commit(filled(columns=columns[half:]))
+    async with formed() as store:
+        for n, (_, value) in enumerate(VALUES):
+            (sample,) = (await store.samples(channels=[f"c{n}"])).items
+            assert (sample, type(sample.value)) == (Sample("r", f"c{n}", 7, value), type(value))
+            assert await store.latest("r", [f"c{n}"]) == [sample]
 
 
-async def test_integer_written_as_a_float_in_an_integer_channel_comes_back_as_an_integer(opened: Open) -> None:
-    async with opened() as store:
-        await store.commit(Batch(columns=[column((1, 5.0), (2, 5.5), kind="integer")]))
+async def test_integer_written_as_a_float_in_an_integer_channel_comes_back_as_an_integer(
+    formed: Callable[[], Store],
+) -> None:
+    async with formed() as store:
+        await store.commit(filled(columns=[column((1, 5.0), (2, 5.5), kind="integer")]))
         assert [repr(sample.value) for sample in (await store.samples()).items] == ["5", "5.5"]
 
 
-async def test_values_that_json_lacks_become_none_and_harm_no_neighbour(opened: Open) -> None:
-    async with opened() as store:
-        await store.commit(Batch(columns=[column((1, math.nan), (2, math.inf), (3, 1.5))]))
-        assert [sample.value for sample in (await store.samples()).items] == [None, None, 1.5]
+async def test_values_that_json_lacks_are_gaps_and_harm_no_neighbour(formed: Callable[[], Store]) -> None:
+    async with formed() as store:
+        await store.commit(filled(columns=[column((1, math.nan), (2, math.inf), (3, 1.5))]))
+        assert [sample.value for sample in (await store.samples()).items] == [1.5]
 
 
-async def test_channel_that_changes_its_type_keeps_all_samples_and_says_the_new_type(opened: Open) -> None:
-    async with opened() as store:
-        await store.commit(Batch(columns=[column((1, 3), kind="integer")]))
-        await store.commit(Batch(columns=[Column("r", "c", "text", "m", [2], ["three"])]))
-        await store.commit(Batch(columns=[Column("r", "c", "boolean", "1", [3], [True])]))
+async def test_channel_that_changes_its_type_keeps_all_samples_and_says_the_new_type(
+    formed: Callable[[], Store],
+) -> None:
+    async with formed() as store:
+        await store.commit(filled(columns=[column((1, 3), kind="integer")]))
+        await store.commit(filled(columns=[Column("r", "c", "text", "m", [2], ["three"])]))
+        await store.commit(filled(columns=[Column("r", "c", "boolean", "1", [3], [True])]))
         assert [sample.value for sample in (await store.samples()).items] == [3, "three", True]
         (channel,) = await store.channels("r")
         assert (channel.type, channel.unit) == ("boolean", "1")
-        assert await store.aggregate("r", "c", start=0, end=10, bucket=10) == [BucketRow(0, 2, 1.0, 3.0, 2.0)]
+        assert await store.aggregate("r", "c", start=0, end=10, bucket=10) == [BucketRow(0, 2, 1.0, 3.0, 2.0, 1.0)]
 
 
-async def test_samples_of_the_same_time_all_survive_in_the_order_of_their_coming(opened: Open) -> None:
-    async with opened() as store:
-        await store.commit(Batch(columns=[column((1, "a"), (1, "b"), kind="text"), column((1, "c"), kind="text")]))
-        await store.commit(Batch(columns=[column((1, "d"), kind="text")]))
+async def test_samples_of_the_same_time_all_survive_in_the_order_of_their_coming(formed: Callable[[], Store]) -> None:
+    async with formed() as store:
+        await store.commit(filled(columns=[column((1, "a"), (1, "b"), kind="text"), column((1, "c"), kind="text")]))
+        await store.commit(filled(columns=[column((1, "d"), kind="text")]))
         assert [sample.value for sample in await all_samples(store, 3)] == ["a", "b", "c", "d"]
 
 
-async def test_samples_beside_each_filter_are_left_out(opened: Open) -> None:
-    async with opened() as store:
+async def test_samples_beside_each_filter_are_left_out(formed: Callable[[], Store]) -> None:
+    async with formed() as store:
         wanted = itertools.product("ab", "xy")
-        await store.commit(Batch(columns=[column((1, 1), (2, 2), (3, 3), robot=r, channel=c) for r, c in wanted]))
+        await store.commit(filled(columns=[column((1, 1), (2, 2), (3, 3), robot=r, channel=c) for r, c in wanted]))
 
         async def found(**query: Any) -> list[tuple[str, str, int]]:
             return [(sample.robot, sample.channel, sample.ts) for sample in (await store.samples(**query)).items]
@@ -162,7 +208,7 @@ async def test_samples_beside_each_filter_are_left_out(opened: Open) -> None:
 
 async def test_samples_are_refused_a_cursor_that_is_not_theirs(opened: Open) -> None:
     async with opened() as store:
-        await store.commit(Batch(events=[event(1), event(2)], columns=[column((1, 1), (2, 2))]))
+        await store.commit(filled(events=[event(1), event(2)], columns=[column((1, 1), (2, 2))]))
         theirs = (await store.events(limit=1)).next
         assert theirs is not None
         mine = (await store.samples(limit=1)).next
@@ -197,12 +243,12 @@ samples_of_series = st.dictionaries(
 )
 
 
-def test_pages_of_samples_together_are_the_sorted_list_of_all(url: str) -> None:
+def test_pages_of_samples_together_are_the_sorted_list_of_all(formed: Callable[[], Store]) -> None:
     counter = itertools.count()
-    store = open_store(url)
+    store = formed()
     with asyncio.Runner() as runner:
 
-        @settings(max_examples=60, deadline=None)
+        @settings(max_examples=40, deadline=None)
         @given(st.lists(samples_of_series, max_size=3), st.integers(1, 7), st.integers(-4, 4), st.integers(-4, 4))
         def check(batches: list[dict[tuple[str, str], list[int]]], limit: int, start: int, end: int) -> None:
             mark = f"{next(counter)}-"
@@ -215,8 +261,10 @@ def test_pages_of_samples_together_are_the_sorted_list_of_all(url: str) -> None:
                     model += [
                         Sample(mark + robot, channel, *pair) for pair in zip(times, columns[-1].values, strict=True)
                     ]
-                runner.run(store.commit(Batch(columns=columns)))
-            expected = sorted((s for s in model if start <= s.ts < end), key=lambda s: (s.ts, s.value))
+                runner.run(store.commit(filled(columns=columns)))
+            expected = sorted(
+                (s for s in model if start <= s.ts < end), key=lambda s: (s.ts, s.robot, s.channel, s.value)
+            )
             query = {"robots": [mark + "a", mark + "b"], "start": start, "end": end}
             assert runner.run(all_samples(store, limit, **query)) == expected
 
@@ -227,29 +275,29 @@ def test_pages_of_samples_together_are_the_sorted_list_of_all(url: str) -> None:
             runner.run(store.__aexit__(None, None, None))
 
 
-async def test_latest_is_the_newest_by_time_and_then_by_coming(opened: Open) -> None:
-    async with opened() as store:
-        await store.commit(Batch(columns=[column((5, "new"), (1, "old"), (5, "newer"), kind="text")]))
-        await store.commit(Batch(columns=[column((3, "late"), kind="text"), column((0, 1), channel="b")]))
+async def test_latest_is_the_newest_by_time_and_then_by_coming(formed: Callable[[], Store]) -> None:
+    async with formed() as store:
+        await store.commit(filled(columns=[column((5, "new"), (1, "old"), (5, "newer"), kind="text")]))
+        await store.commit(filled(columns=[column((3, "late"), kind="text"), column((0, 1), channel="b")]))
         assert await store.latest("r") == [Sample("r", "b", 0, 1), Sample("r", "c", 5, "newer")]
         assert await store.latest("r", ["b", "nothing"]) == [Sample("r", "b", 0, 1)]
         assert await store.latest("r", []) == await store.latest("other") == []
 
 
-def test_aggregate_equals_what_python_computes(url: str) -> None:
+def test_aggregate_equals_what_python_computes(formed: Callable[[], Store]) -> None:
     counter = itertools.count()
-    store = open_store(url)
+    store = formed()
     numbers = (
         st.floats(-1e9, 1e9) | st.booleans() | st.integers(-(10**6), 10**6) | st.just(1.7e308) | st.text(max_size=2)
     )
     rows = st.lists(st.tuples(st.integers(-50, 50), numbers), max_size=20)
     with asyncio.Runner() as runner:
 
-        @settings(max_examples=60, deadline=None)
+        @settings(max_examples=40, deadline=None)
         @given(rows, st.integers(1, 20), st.integers(-60, 60), st.integers(-60, 60))
         def check(rows: list[tuple[int, Any]], bucket: int, start: int, end: int) -> None:
             robot = str(next(counter))
-            runner.run(store.commit(Batch(columns=[column(*rows, robot=robot)])))
+            runner.run(store.commit(filled(columns=[column(*rows, robot=robot)])))
             slots: dict[int, list[Any]] = {}
             for ts, value in rows:
                 if start <= ts < end and not isinstance(value, str):
@@ -357,8 +405,7 @@ async def test_positions_are_replaced_by_epoch_and_survive_reopening(opened: Ope
 
 
 BROKEN = [
-    pytest.param({"columns": [Column("r", "c", "number", None, [1, 2], [1.0])]}, "2 times", id="a column too short"),
-    pytest.param({"columns": [column((2**63, 1))]}, "large|range", id="a time beyond 64 bits"),
+    pytest.param({"blocks": telemetry([column((2**63, 1))])}, "large|range|big", id="a time beyond 64 bits"),
     pytest.param({"events": [event(1, data={"\ud800": 1})]}, "surrogate", id="text that is no Unicode"),
     pytest.param({"events": [event(1), event(2, actor=None)]}, "(?i)not.null", id="a missing actor"),
 ]
@@ -367,7 +414,7 @@ BROKEN = [
 @pytest.mark.parametrize(("part", "sentence"), BROKEN)
 async def test_batch_with_a_part_that_fails_leaves_nothing(opened: Open, part: dict[str, Any], sentence: str) -> None:
     fine: dict[str, Any] = {
-        "columns": [column((1, 1), channel="fine")],
+        "blocks": telemetry([column((1, 1), channel="fine")]),
         "events": [event(1)],
         "reports": [ReportRow(ts=1, robot="r", command="c", status="running", body=b"{}", epoch="e", seq=1)],
         "states": [StateRow(robot="r", ts=1, body=b"{}")],
@@ -387,7 +434,7 @@ async def test_batch_with_a_part_that_fails_leaves_nothing(opened: Open, part: d
 
 async def test_commits_in_flight_together_are_all_done_in_their_order(opened: Open) -> None:
     async with opened() as store:
-        batches = [Batch(events=[event(i)], columns=[column((0, i))]) for i in range(100)]
+        batches = [filled(events=[event(i)], columns=[column((0, i))]) for i in range(100)]
         ids = [committed.event_ids[0] for committed in await asyncio.gather(*map(store.commit, batches))]
         assert ids == sorted(ids)
         assert [sample.value for sample in await all_samples(store, 30)] == list(range(100))
@@ -410,10 +457,10 @@ async def test_robot_is_added_changed_and_listed_by_id(opened: Open) -> None:
         assert await store.robots() == [robot_row("b"), robot_row(name="new")]
 
 
-async def test_removed_robot_takes_along_what_it_sent_but_not_what_was_seen(opened: Open) -> None:
+async def test_removed_robot_takes_along_what_it_sent_but_not_what_was_seen(formed: Callable[[], Store]) -> None:
     def of(robot: str) -> Batch:
         many = [(i, i) for i in range(6000)]  # more than one slice
-        return Batch(
+        return filled(
             columns=[column(*many, robot=robot), column((1, 1), robot=robot, channel="d")],
             events=[event(1, robot=robot, epoch="e", seq=1), event(2, "robot.added", robot=robot, actor="user:ann")],
             states=[StateRow(robot=robot, ts=1, body=b"{}")],
@@ -421,7 +468,7 @@ async def test_removed_robot_takes_along_what_it_sent_but_not_what_was_seen(open
             positions=[Position(robot, "e", 1)],
         )
 
-    async with opened() as store:
+    async with formed() as store:
         for robot in "rs":
             await store.add_robot(robot_row(robot))
             await store.commit(of(robot))

@@ -9,9 +9,9 @@ import asyncpg
 import pytest
 from asyncpg.exceptions import DiskFullError
 
-from botyard.store import postgres_batch
-from botyard.store.base import Batch, Column, EventRow, QuarantineRow, RobotRow, StoreError
+from botyard.store.base import EventRow, QuarantineRow, RobotRow, StoreError
 from tests.hub.postgres_support import ask, batch, many, store_at
+from tests.hub.support import Column, filled
 from tests.postgres import PostgresServer
 
 
@@ -28,7 +28,7 @@ async def test_text_that_postgresql_does_not_know_comes_back_as_it_was(url: str)
     async with store_at(url) as store:
         column = Column("r", odd, "text", odd, [1, 2], [odd, {odd: odd}])
         await store.add_robot(robot)
-        await store.commit(Batch(columns=[column], events=[event], quarantine=[refused]))
+        await store.commit(filled(columns=[column], events=[event], quarantine=[refused]))
     async with store_at(url) as store:
         assert await store.robots() == [robot]
         (found,) = (await store.events(name=odd)).items
@@ -38,21 +38,6 @@ async def test_text_that_postgresql_does_not_know_comes_back_as_it_was(url: str)
         assert [(row.channel, row.unit) for row in await store.channels("r")] == [(odd, odd)]
         assert [sample.value for sample in (await store.samples(channels=[odd])).items] == [odd, {odd: odd}]
         assert len(await store.latest("r", [odd])) == 1
-
-
-@pytest.mark.parametrize("sizes", [[3], [1, 2, 3], [2, 2, 2], [7, 1], [0, 4, 0, 5], [1] * 9])
-async def test_samples_survive_however_their_columns_fall_into_slices(
-    url: str, monkeypatch: pytest.MonkeyPatch, sizes: list[int]
-) -> None:
-    monkeypatch.setattr(postgres_batch, "SLICE", 3)
-    async with store_at(url) as store:
-        columns = [
-            Column("r", f"c{i}", "integer", None, list(range(size)), list(range(size))) for i, size in enumerate(sizes)
-        ]
-        await store.commit(Batch(columns=columns))
-        for column in columns:
-            found = (await store.samples(channels=[column.channel])).items
-            assert [sample.value for sample in found] == column.values
 
 
 async def test_others_on_the_event_loop_get_their_turn_beside_large_batches_and_pages(url: str) -> None:
@@ -81,7 +66,7 @@ async def test_page_of_a_fast_and_many_slow_series_is_the_sorted_list_of_all(url
     slow = [Column("r", f"slow{i}", "integer", None, [i * 20, 4000 + i], [i, i]) for i in range(200)]
     rows = sorted((ts, column.channel) for column in [fast, *slow] for ts in column.ts)
     async with store_at(url) as store:
-        await store.commit(Batch(columns=[fast, *slow]))
+        await store.commit(filled(columns=[fast, *slow]))
         found: list[tuple[int, str]] = []
         cursor = None
         while not found or cursor is not None:
@@ -97,7 +82,7 @@ async def locked_samples(url: str) -> AsyncIterator[None]:
     """Nobody can read samples meanwhile."""
     connection = await asyncpg.connect(url)
     try:
-        await connection.execute("BEGIN; LOCK TABLE sample")
+        await connection.execute("BEGIN; LOCK TABLE chunk, series")
         yield
     finally:
         await connection.close()
@@ -129,7 +114,7 @@ async def test_commits_in_flight_when_the_store_closes_are_finished(url: str) ->
         commits = [asyncio.create_task(store.commit(batch(i))) for i in range(10)]
         await asyncio.sleep(0)
     assert len([await commit for commit in commits]) == 10
-    assert await ask(url, "SELECT count(*) FROM sample") == [(20,)]
+    assert await ask(url, "SELECT sum(messages) FROM block") == [(10,)]
 
 
 async def test_commit_that_nobody_waits_for_any_more_harms_no_other(url: str) -> None:

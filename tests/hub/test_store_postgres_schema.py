@@ -10,10 +10,11 @@ import asyncpg
 import pytest
 
 from botyard.store import migrations, postgres_partitions, postgres_session
-from botyard.store.base import Batch, Column, EventRow, RobotRow, StoreError
+from botyard.store.base import Batch, EventRow, RobotRow, StoreError
 from botyard.store.factory import open_store
 from botyard.store.postgres_partitions import WEEK, week_of
 from tests.hub.postgres_support import NOW, Hurried, ask, batch, store_at
+from tests.hub.support import Column, filled
 from tests.postgres import PASSWORD, USER, PostgresServer
 from tests.processes import free_port
 
@@ -72,7 +73,7 @@ def test_database_of_another_encoding_is_refused(postgres: PostgresServer) -> No
 async def test_unix_socket_serves_as_well(postgres: PostgresServer, url: str) -> None:
     async with store_at(postgres.socket_url(url.rpartition("/")[2])) as store:
         await store.commit(batch(1))
-    assert await ask(url, "SELECT count(*) FROM sample") == [(2,)]
+    assert await ask(url, "SELECT sum(messages) FROM block") == [(1,)]
 
 
 async def test_second_hub_on_the_same_database_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,9 +121,21 @@ async def test_new_database_is_made_and_opening_again_changes_nothing(
         async with store_at(url):
             pass
     made = {name for (name,) in await ask(url, "SELECT relname FROM pg_class WHERE relkind IN ('r', 'p')")}
-    assert made >= {"robot", "series", "sample", "event", "report", "robot_state", "quarantine", "position", "mark"}
+    assert made >= {
+        "robot",
+        "series",
+        "block",
+        "chunk",
+        "rollup",
+        "event",
+        "report",
+        "robot_state",
+        "quarantine",
+        "position",
+        "mark",
+    }
     assert [record.message for record in caplog.records if record.levelno == logging.INFO] == [
-        "the database: brought up to date (0001_initial, 0002_weekly_samples)"
+        "the database: brought up to date (0001_initial, 0002_weekly_samples, 0003_retired, 0004_columns)"
     ]
 
 
@@ -175,7 +188,7 @@ from tortoise import migrations
 from tortoise.migrations import operations as ops
 
 class Migration(migrations.Migration):
-    dependencies = [("store", "0002_weekly_samples")]
+    dependencies = [("store", "0004_columns")]
     operations = [ops.RunSQL("CREATE TABLE half (id int)"), ops.RunSQL("INSERT INTO no_such_table VALUES (1)")]
 """
 
@@ -183,10 +196,10 @@ class Migration(migrations.Migration):
 async def test_migration_that_fails_half_way_leaves_the_database_as_it_was(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "0003_half.py").write_text(FAILING)
+    (tmp_path / "0005_half.py").write_text(FAILING)
     with monkeypatch.context() as newer:
         newer.setattr(migrations, "__path__", [*migrations.__path__, str(tmp_path)])
-        newer.delitem(sys.modules, "botyard.store.migrations.0003_half", raising=False)
+        newer.delitem(sys.modules, "botyard.store.migrations.0005_half", raising=False)
         newer.setattr("tortoise.migrations.loader.reload", lambda module: module)
         with pytest.raises(StoreError, match=r"the database: it cannot be brought up to date: .*no_such_table"):
             async with store_at(url):
@@ -216,28 +229,29 @@ async def test_week_gets_its_part_before_it_begins_and_a_pause_gets_one(empty_ur
     week = week_of(NOW)
     async with store_at(url, clock=clock) as store:
         assert await parts(url) == {
-            "sample_early": "(MINVALUE) TO ('0')",
-            "sample_19700101": f"('0') TO ('{week}')",
-            "sample_20251117": f"('{week}') TO ('{week + WEEK}')",
-            "sample_20251124": f"('{week + WEEK}') TO ('{week + 2 * WEEK}')",
-            "sample_late": f"('{week + 2 * WEEK}') TO (MAXVALUE)",
+            "chunk_early": "(MINVALUE) TO ('0')",
+            "chunk_19700101": f"('0') TO ('{week}')",
+            "chunk_20251117": f"('{week}') TO ('{week + WEEK}')",
+            "chunk_20251124": f"('{week + WEEK}') TO ('{week + 2 * WEEK}')",
+            "chunk_late": f"('{week + 2 * WEEK}') TO (MAXVALUE)",
         }
         before = await parts(url)
         await store.commit(batch(1))
         assert await parts(url) == before
         clock.time += WEEK
         await store.commit(batch(2))
-        assert (await parts(url))["sample_20251201"] == f"('{week + 2 * WEEK}') TO ('{week + 3 * WEEK}')"
+        assert (await parts(url))["chunk_20251201"] == f"('{week + 2 * WEEK}') TO ('{week + 3 * WEEK}')"
     clock.time += 10 * WEEK
     async with store_at(url, clock=clock):
-        assert (await parts(url))["sample_20251208"] == f"('{week + 3 * WEEK}') TO ('{week + 11 * WEEK}')"
+        assert (await parts(url))["chunk_20251208"] == f"('{week + 3 * WEEK}') TO ('{week + 11 * WEEK}')"
 
 
 async def test_samples_of_any_time_have_a_place_and_make_no_parts(url: str) -> None:
     times = [-(2**63), -1, 0, NOW, NOW + 100 * WEEK, 2**63 - 2]
     async with store_at(url) as store:
         before = await parts(url)
-        await store.commit(Batch(columns=[Column("r", "c", "integer", None, times, list(range(6)))]))
+        await store.commit(filled(columns=[Column("r", "c", "integer", None, times, list(range(6)))]))
+        await store.compact()
         assert [sample.ts for sample in (await store.samples(limit=2)).items] == times[:2]
         assert [sample.ts for sample in (await store.samples()).items] == times
         assert [sample.ts for sample in await store.latest("r")] == times[-1:]
@@ -249,11 +263,12 @@ async def test_samples_from_the_future_move_to_their_week_when_it_comes(empty_ur
     clock = Hurried()
     times = [NOW, NOW + 2 * WEEK, NOW + 3 * WEEK]
     async with store_at(url, clock=clock) as store:
-        await store.commit(Batch(columns=[Column("r", "c", "integer", None, times, [0, 1, 2])]))
-        assert await ask(url, "SELECT count(*) FROM sample_late") == [(2,)]
+        await store.commit(filled(columns=[Column("r", "c", "integer", None, times, [0, 1, 2])]))
+        await store.compact()
+        assert await ask(url, "SELECT count(*) FROM chunk_late") == [(2,)]
         clock.time += WEEK
         await store.commit(batch(1))
-        assert await ask(url, "SELECT ts FROM sample_20251201") == [(times[1],)]
+        assert await ask(url, "SELECT start FROM chunk_20251201") == [(times[1],)]
         assert [sample.value for sample in (await store.samples(start=2)).items] == [0, 1, 2]
 
 
@@ -265,7 +280,7 @@ async def test_reader_that_holds_up_a_new_part_holds_up_no_commit(
     clock = Hurried()
     async with store_at(url, clock=clock) as store:
         reading = await asyncpg.connect(url)
-        await reading.execute("BEGIN; SELECT count(*) FROM sample")
+        await reading.execute("BEGIN; SELECT count(*) FROM chunk")
         clock.time += WEEK
         before = await parts(url)
         await store.commit(batch(1))

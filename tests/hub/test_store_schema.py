@@ -11,18 +11,19 @@ from tortoise.context import TortoiseContext
 from tortoise.migrations.autodetector import MigrationAutodetector
 
 from botyard.store import migrations, models, schema
-from botyard.store.base import Batch, Column, StoreError
+from botyard.store.base import StoreError
 from botyard.store.sqlite import SqliteStore
+from tests.hub.support import Column, filled
 
-RELEASED = ["0001_initial", "0002_weekly_samples", "0003_retired"]
-FILLED = Batch(columns=[Column("r", "c", "number", "m", [1, 2], [0.5, 7])])
+RELEASED = ["0001_initial", "0002_weekly_samples", "0003_retired", "0004_columns"]
+FILLED = filled(columns=[Column("r", "c", "number", "m", [1, 2], [0.5, 7])])
 
 ADDITION = """
 from tortoise import fields, migrations
 from tortoise.migrations import operations as ops
 
 class Migration(migrations.Migration):
-    dependencies = [("store", "0003_retired")]
+    dependencies = [("store", "0004_columns")]
     operations = [
         ops.AddField(model_name="Series", name="label", field=fields.TextField(null=True)),
         {more}
@@ -41,7 +42,7 @@ def applied(path: Path) -> list[str]:
         return [name for (name,) in db.execute("SELECT name FROM tortoise_migrations ORDER BY id")]
 
 
-async def filled(path: Path) -> None:
+async def made(path: Path) -> None:
     async with SqliteStore(path) as store:
         await store.commit(FILLED)
 
@@ -49,9 +50,9 @@ async def filled(path: Path) -> None:
 def add_migration(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the next version of the hub had one more migration."""
     folder.mkdir(exist_ok=True)
-    (folder / "0004_label.py").write_text(text)
+    (folder / "0005_label.py").write_text(text)
     monkeypatch.setattr(migrations, "__path__", [*migrations.__path__, str(folder)])
-    monkeypatch.delitem(sys.modules, "botyard.store.migrations.0004_label", raising=False)
+    monkeypatch.delitem(sys.modules, "botyard.store.migrations.0005_label", raising=False)
     # Tortoise reloads the package, which would find its own folder only.
     monkeypatch.setattr("tortoise.migrations.loader.reload", lambda module: module)
 
@@ -80,12 +81,15 @@ async def test_a_model_change_without_a_migration_would_be_noticed(
 
 
 async def test_new_database_has_the_tables_of_all_models_and_an_index_for_samples(tmp_path: Path) -> None:
-    await filled(tmp_path / "hub.db")
-    made = tables(tmp_path / "hub.db")
-    assert set(made) >= {
+    await made(tmp_path / "hub.db")
+    found = tables(tmp_path / "hub.db")
+    assert set(found) >= {
         "robot",
         "series",
-        "sample",
+        "block",
+        "chunk",
+        "rollup",
+        "progress",
         "event",
         "report",
         "robot_state",
@@ -93,13 +97,13 @@ async def test_new_database_has_the_tables_of_all_models_and_an_index_for_sample
         "position",
         "mark",
     }
-    assert made["sample_series_ts"] == 'CREATE INDEX "sample_series_ts" ON "sample" ("series_id", "ts")'
-    assert models.Sample._meta.db_table == "sample"
+    assert "sample" not in found
+    assert models.Chunk._meta.db_table == "chunk"
 
 
 async def test_opening_again_changes_nothing_and_keeps_all(tmp_path: Path) -> None:
     path = tmp_path / "hub.db"
-    await filled(path)
+    await made(path)
     before = tables(path)
     async with SqliteStore(path) as store:
         assert [sample.value for sample in (await store.samples()).items] == [0.5, 7]
@@ -111,20 +115,20 @@ async def test_database_of_an_older_version_is_upgraded_with_its_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "hub.db"
-    await filled(path)
+    await made(path)
     add_migration(ADDITION.format(more=""), tmp_path / "more", monkeypatch)
     async with SqliteStore(path) as store:
         await store.commit(FILLED)
         assert [sample.value for sample in (await store.samples()).items] == [0.5, 0.5, 7, 7]
     assert '"label" TEXT' in tables(path)["series"]
-    assert applied(path) == [*RELEASED, "0004_label"]
+    assert applied(path) == [*RELEASED, "0005_label"]
 
 
 async def test_migration_that_fails_half_way_leaves_the_database_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "hub.db"
-    await filled(path)
+    await made(path)
     before = tables(path)
     with monkeypatch.context() as newer:
         add_migration(ADDITION.format(more=FAILING), tmp_path / "more", newer)
@@ -138,7 +142,7 @@ async def test_migration_that_fails_half_way_leaves_the_database_as_it_was(
 
 async def test_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "hub.db"
-    await filled(path)
+    await made(path)
     with contextlib.closing(sqlite3.connect(path)) as db:
         db.execute(
             "INSERT INTO tortoise_migrations (app, name, applied_at) VALUES ('store', '0099_future', '2030-01-01')"

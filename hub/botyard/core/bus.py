@@ -33,6 +33,10 @@ class Bus:
 
         return unsubscribe
 
+    def listened(self, event_type: type[HubEvent]) -> bool:
+        """Whether anybody subscribed to this class, for those who would make a great many events for nobody."""
+        return bool(self._handlers.get(event_type))
+
     def publish(self, event: HubEvent) -> None:
         """Deliver to everyone who subscribed to the event's class."""
         for handler in self._handlers.get(type(event), ()):

@@ -150,6 +150,22 @@ class Fleet:
             return Admission.ACCEPTED, ""
         return Admission.PENDING, "the robot waits to be accepted"
 
+    def admitted(self, robot: str) -> Admitted | None:
+        """What was decided about the robot's last connection; the same object for as long as it stands."""
+        return self._admissions.get(robot)
+
+    def sign_of_life(self, robot: str, message: Inbound) -> None:
+        """An accepted robot sent something that says nothing about itself."""
+        record = self._robots[robot]
+        record.transport, record.last_seen = message.transport, message.received
+        before = record.presence.status
+        now = self._clock.monotonic()
+        changed = record.presence.on_message(message.received, now, sessions=message.transport != "http")
+        if changed and self._watch.changed(record, before):
+            self._bus.publish(RobotChanged(actor=robot_actor(robot), robot=robot))
+        else:
+            self._bus.publish(RobotSeen(actor=robot_actor(robot), robot=robot, at=message.received))
+
     def glimpse(self, robot: str, message: Inbound) -> None:
         """A robot that may not take part (yet) gave a sign of life."""
         if record := self._robots.get(robot):

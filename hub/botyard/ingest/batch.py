@@ -1,11 +1,14 @@
 """Messages that wait to be committed together."""
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 
 from botyard.ingest.tracker import Tracker
-from botyard.store.base import Batch, Column, EventRow, QuarantineRow, ReportRow, StateRow
+from botyard.store.base import Batch, Block, EventRow, QuarantineRow, ReportRow, StateRow
+from botyard.store.frames import HIGHEST, LOWEST
+from botyard.store.hot import shard_of
 from botyard_schemas.messages import Envelope, Event, Report, Telemetry
 
 _encode = msgspec.json.encode
@@ -15,37 +18,63 @@ MESSAGE_COST = 4
 BYTES_PER_COST = 50
 
 
+class ShardBlock:
+    """Telemetry of one shard that waits."""
+
+    __slots__ = ("end", "payloads", "start")
+
+    def __init__(self) -> None:
+        self.payloads: list[bytes] = []
+        self.start, self.end = HIGHEST, LOWEST
+
+
 class OpenBatch:
     """Collects until it is closed. `done` is set with the outcome when it is committed."""
 
     def __init__(self) -> None:
-        self.rows = Batch(columns=[], events=[], reports=[], states=[], quarantine=[], positions=[])
+        self.rows = Batch(blocks=[], events=[], reports=[], states=[], quarantine=[], positions=[])
         self.cost = 0
         self.messages = 0
         self.touched: dict[tuple[str, str], str] = {}
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._shards: dict[int, ShardBlock] = {}
 
     @property
     def empty(self) -> bool:
         return self.cost == 0
 
-    def add(self, envelope: Envelope, transport: str, size: int) -> list[Column]:
-        """Take a message of `size` bytes in; gives the columns of its samples."""
+    def add(self, envelope: Envelope, transport: str, payload: bytes) -> int:
+        """Take a message in. `payload` is the envelope as it keeps the contract. Gives the number of its samples."""
         self.touch(envelope.robot, envelope.epoch, transport)
-        self.messages += 1
-        self.cost += size // BYTES_PER_COST
         body = envelope.body
-        columns: list[Column] = []
+        if isinstance(body, Telemetry):
+            samples = sum(len(c.values) - c.values.count(None) for group in body.groups for c in group.channels)
+            self.keep(shard_of(envelope.robot), payload, envelope.ts, body, samples)
+            return samples
+        self.messages += 1
+        self.cost += len(payload) // BYTES_PER_COST
         match body:
-            case Telemetry():
-                columns = columns_of(envelope, body)
-                self.rows.columns += columns
-                self.cost += sum(len(column.ts) for column in columns)
             case Event():
                 self.rows.events.append(_event_row(envelope, body))
             case Report():
                 self.rows.reports.append(_report_row(envelope, body))
-        return columns
+        return 0
+
+    def keep(self, shard: int, payload: bytes, ts: int, body: Telemetry, samples: int) -> None:
+        """Put telemetry into its shard's block."""
+        self.messages += 1
+        self.cost += len(payload) // BYTES_PER_COST + samples
+        block = self._shards.get(shard)
+        if block is None:
+            block = self._shards[shard] = ShardBlock()
+        block.payloads.append(payload)
+        for group in body.groups:
+            times = group.dt
+            first, last = (times[0], times[0]) if len(times) == 1 else (min(times), max(times))
+            if ts + first < block.start:
+                block.start = ts + first
+            if ts + last > block.end:
+                block.end = ts + last
 
     def keep_state(self, envelope: Envelope) -> None:
         """The message's state is the robot's latest."""
@@ -69,7 +98,9 @@ class OpenBatch:
     def drop(self, robot: str) -> None:
         """Do not store what this robot sent. That it was seen is still noted."""
         rows = self.rows
-        rows.columns = [row for row in rows.columns if row.robot != robot]
+        if block := self._shards.get(shard_of(robot)):
+            block.payloads = [payload for payload in block.payloads if _sender.decode(payload).robot != robot]
+        rows.blocks = [kept for block in rows.blocks if (kept := _without(block, robot))]
         rows.events = [row for row in rows.events if row.robot != robot or row.epoch is None]
         rows.reports = [row for row in rows.reports if row.robot != robot]
         rows.states = [row for row in rows.states if row.robot != robot]
@@ -77,25 +108,35 @@ class OpenBatch:
 
     def close(self, tracker: Tracker) -> Batch:
         """What to commit: the rows and how far each epoch has come with them."""
+        self.rows.blocks = [
+            _block(shard, block.start, block.end, block.payloads)
+            for shard, block in self._shards.items()
+            if block.payloads
+        ]
+        self._shards.clear()
         self.rows.positions = [tracker.position(robot, epoch) for robot, epoch in self.touched]
         for robot, _ in self.touched:
             tracker.trim(robot)
         return self.rows
 
 
-def columns_of(envelope: Envelope, body: Telemetry) -> list[Column]:
-    """The samples of a batch by channel, with absolute times and without the gaps."""
-    columns = []
-    for group in body.groups:
-        times = [envelope.ts + dt for dt in group.dt]
-        for channel in group.channels:
-            ts, values = times, channel.values
-            if None in values:
-                kept = [(t, value) for t, value in zip(times, values, strict=True) if value is not None]
-                ts, values = [t for t, _ in kept], [value for _, value in kept]
-            if values:
-                columns.append(Column(envelope.robot, channel.name, channel.type, channel.unit, ts, values))
-    return columns
+class _Sender(msgspec.Struct):
+    robot: str
+
+
+_sender = msgspec.json.Decoder(_Sender)
+_messages = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def _block(shard: int, start: int, end: int, payloads: Sequence[bytes | msgspec.Raw]) -> Block:
+    return Block(shard, start, end, len(payloads), b"[" + b",".join(payloads) + b"]")
+
+
+def _without(block: Block, robot: str) -> Block | None:
+    if block.shard != shard_of(robot):
+        return block
+    left = [bytes(message) for message in _messages.decode(block.data) if _sender.decode(message).robot != robot]
+    return _block(block.shard, block.start, block.end, left) if left else None
 
 
 def _event_row(envelope: Envelope, body: Event) -> EventRow:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -110,24 +110,32 @@ class Committer:
 
     def receipt(self, outcome: str, problem: str | None = None) -> Receipt:
         """Wake the committer, and say in which batch the message is."""
+        self.wake()
         batch = self.batch
-        if batch.empty:
-            return Receipt(outcome, None, problem)
-        self._wanted.set()
-        if batch.cost >= self._config.batch_samples:
+        return Receipt(outcome, None if batch.empty else batch.done, problem)
+
+    def wake(self) -> None:
+        """There is something new in the batch."""
+        cost = self.batch.cost
+        if cost:
+            self._wanted.set()
+        if cost >= self._config.batch_samples:
             self._full.set()
-            if batch.cost >= 2 * self._config.batch_samples:
+            if cost >= 2 * self._config.batch_samples:
                 self._room.clear()
-        return Receipt(outcome, batch.done, problem)
 
     async def send(self, transport: Transport, envelope: Envelope) -> None:
-        """Send to a robot. What a transport does wrong stops nobody else, and is said once until it works again."""
+        """Send to a robot."""
+        await self._guarded(transport, transport.send(envelope), f"to {envelope.robot}")
+
+    async def _guarded(self, transport: Transport, sending: Awaitable[object], whom: str) -> None:
+        """What a transport does wrong stops nobody else, and is said once until it works again."""
         try:
             async with asyncio.timeout(SEND_WITHIN):
-                await transport.send(envelope)
+                await sending
         except Exception:
             if transport.name not in self._failing:
-                log.exception("transport %s cannot send to %s", transport.name, envelope.robot)
+                log.exception("transport %s cannot send %s", transport.name, whom)
             self._failing.add(transport.name)
         else:
             self._failing.discard(transport.name)
@@ -197,7 +205,10 @@ class Committer:
 
     async def _acknowledge(self, batch: OpenBatch) -> None:
         now = self._clock.now()
-        for position, transport_name in zip(batch.rows.positions, batch.touched.values(), strict=True):
-            if transport := self._transports.get(transport_name):
-                ack = Ack(position.epoch, position.seq)
-                await self.send(transport, Envelope(robot=position.robot, ts=now, body=ack))
+        acks: dict[str, list[Envelope]] = {}
+        for position, name in zip(batch.rows.positions, batch.touched.values(), strict=True):
+            ack = Envelope(robot=position.robot, ts=now, body=Ack(position.epoch, position.seq))
+            acks.setdefault(name, []).append(ack)
+        for name, some in acks.items():
+            if transport := self._transports.get(name):
+                await self._guarded(transport, transport.acknowledge(some), f"{len(some)} acknowledgements")

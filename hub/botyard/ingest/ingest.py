@@ -13,6 +13,7 @@ from botyard.fleet.admission import Admission
 from botyard.fleet.fleet import Fleet
 from botyard.ingest.committer import RETRY_AFTER, Committer, Receipt
 from botyard.ingest.correction import Correction, Uncertain, uncertain_row
+from botyard.ingest.express import Express
 from botyard.ingest.given_up import given_up
 from botyard.ingest.refusal import (
     KEPT_DETAIL,
@@ -29,7 +30,7 @@ from botyard.ingest.times import TimeCheck
 from botyard.ingest.tracker import Seen, Tracker
 from botyard.plugin.api import Inbound, Transport
 from botyard.store.base import EventRow, Store, StoreError
-from botyard_schemas import Envelope, Reason, Time, WireError, topics
+from botyard_schemas import Envelope, Reason, Telemetry, Time, WireError, encode, topics
 from botyard_schemas.clock import Clock
 from botyard_schemas.codec import check, parse
 from botyard_schemas.messages import SEQUENCED
@@ -50,6 +51,14 @@ class Recent(NamedTuple):
     payload: bytes
 
 
+def _remembered(message: Inbound) -> Inbound | Recent:
+    """The message itself when it is small: the line has no time for copies that are rarely looked at."""
+    size = len(message.payload)
+    if size <= RECENT_PAYLOAD and len(message.topic) <= KEPT_TOPIC:
+        return message
+    return Recent(message.received, message.topic[:KEPT_TOPIC], size, message.payload[:RECENT_PAYLOAD])
+
+
 class Ingest:
     """Takes messages in while its `async with` lasts, and commits what it has before it ends."""
 
@@ -63,9 +72,12 @@ class Ingest:
         self._correction = Correction(self._say_uncertain)
         self._throttle = Throttle()
         self.counters: Counter[str] = Counter()
-        self.recent: deque[Recent] = deque(maxlen=RECENT)
+        self._recent: deque[Inbound | Recent] = deque(maxlen=RECENT)
         self._tracker = Tracker()
         self._committer = Committer(config, store, bus, clock, self._tracker, self.counters)
+        self._express = Express(
+            self._times, fleet, bus, clock, self._tracker, self._committer, self.counters, self._say_given_up
+        )
 
     async def __aenter__(self) -> Self:
         self._tracker.load(await self._store.positions())
@@ -80,6 +92,14 @@ class Ingest:
         """Messages that were taken in and are not committed; what is left after the end is lost to this hub."""
         return self._committer.left
 
+    @property
+    def recent(self) -> list[Recent]:
+        """The last messages that came in, the newest one last."""
+        return [
+            one if isinstance(one, Recent) else Recent(one.received, one.topic, len(one.payload), one.payload)
+            for one in self._recent
+        ]
+
     def attach(self, transports: Iterable[Transport]) -> None:
         """Name the transports over which acknowledgements go back."""
         self._committer.attach(transports)
@@ -88,8 +108,18 @@ class Ingest:
 
     async def receive_all(self, messages: Sequence[Inbound]) -> None:
         """Take messages in; see `Inbox`."""
+        await self._committer.room()
+        express, remember = self._express.take, self._recent.append
+        limit = self._config.max_message_bytes
+        taken = 0
         for message in messages:
-            await self.receive(message)
+            if len(message.payload) <= limit and express(message):
+                taken += 1
+                remember(_remembered(message))
+            else:
+                await self.receive(message)
+        self.counters["received"] += taken
+        self._express.settle()
 
     async def receive(self, message: Inbound, token: str | None = None) -> Receipt:
         """Take a message in; see `Inbox`. `token` is what the sender gave to prove itself, if the transport knows."""
@@ -99,7 +129,7 @@ class Ingest:
         if (message.retained or not payload) and self._is_memory(message):
             self.counters["retained_ignored"] += 1
             return Receipt("ignored")
-        self.recent.append(Recent(message.received, message.topic[:KEPT_TOPIC], len(payload), payload[:RECENT_PAYLOAD]))
+        self._recent.append(_remembered(message))
         try:
             raw = parse(message.payload, limit=self._config.max_message_bytes)
             robot = self._sender(message, raw)
@@ -180,16 +210,19 @@ class Ingest:
             if seen is Seen.OUT_OF_ORDER:
                 self.counters["out_of_order"] += 1
             batch = self._committer.batch
-            columns = batch.add(envelope, message.transport, len(message.payload))
+            samples = batch.add(envelope, message.transport, encode(envelope))
             for epoch, first, last in given_up(envelope):
                 self._tracker.settle(robot, epoch, first, last)
                 batch.touch(robot, epoch, message.transport)
             self._say_given_up(robot, envelope.epoch)
-            self.counters["samples"] += sum(len(column.ts) for column in columns)
+            self.counters["samples"] += samples
             if self._fleet.observe(envelope, message):
                 batch.keep_state(envelope)
-            if columns:
-                self._bus.publish(SamplesReceived(actor=robot_actor(robot), robot=robot, columns=columns))
+            if isinstance(envelope.body, Telemetry):
+                self._bus.publish(
+                    SamplesReceived(actor=robot_actor(robot), robot=robot, ts=envelope.ts, body=envelope.body)
+                )
+                self._express.learn(message, envelope, envelope.body)
         else:
             self._fleet.observe(envelope, message)
             if isinstance(envelope.body, Time):

@@ -19,6 +19,10 @@ class TimeCheck:
         self._oldest = config.oldest_us
         self._future = int(config.max_future * 1e6)
 
+    def window(self, now: int) -> tuple[int, int]:
+        """The earliest and the latest time that is not absurd."""
+        return self._oldest, now + self._future
+
     def split(self, envelope: Envelope, raw: dict[str, Any]) -> tuple[Envelope | None, WireError | None]:
         """The message without what has absurd times, None when nothing is left; and what is wrong with that."""
         if envelope.type not in SEQUENCED:

@@ -108,6 +108,15 @@ class Tracker:
             epochs.move_to_end(epoch)
         return tracker.offer(seq)
 
+    def use(self, robot: str, epoch: str) -> EpochTracker | None:
+        """What is known of an epoch, if anything; it counts as the one that was used last."""
+        epochs = self._robots.get(robot)
+        if epochs is None or (tracker := epochs.get(epoch)) is None:
+            return None
+        if len(epochs) > 1:
+            epochs.move_to_end(epoch)
+        return tracker
+
     def settle(self, robot: str, epoch: str, first: int, last: int) -> None:
         """Note messages that the robot has given up, so that they are no longer waited for."""
         if tracker := self._epochs(robot).get(epoch):

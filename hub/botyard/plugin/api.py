@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, Self
 
+import msgspec
 import pluggy
 
 from botyard.core.actor import Actor
@@ -72,8 +73,7 @@ class AuthProvider(abc.ABC):
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Inbound:
+class Inbound(msgspec.Struct, frozen=True, gc=False):
     """A message as it came in. `received` is microseconds since 1970, by the hub's clock.
 
     `retained` says that a broker had kept it from before: it was true once, and nobody is known to be there now.
@@ -116,6 +116,12 @@ class Transport(abc.ABC):
     @abc.abstractmethod
     async def send(self, envelope: Envelope) -> bool:
         """Send to the robot named in the envelope; False when that is not possible now. Does not wait long."""
+
+    async def acknowledge(self, acks: Sequence[Envelope]) -> None:
+        """Send acknowledgements to many robots, which are repeated when they are lost. One by one unless a transport
+        can do better."""
+        for ack in acks:
+            await self.send(ack)
 
     @property
     @abc.abstractmethod

@@ -26,15 +26,17 @@ class Position(msgspec.Struct, frozen=True):
     beyond: tuple[tuple[int, int], ...] = ()
 
 
-class Column(msgspec.Struct, frozen=True):
-    """Samples of one channel; `ts` and `values` have the same length, and no value is None."""
+class Block(msgspec.Struct, frozen=True):
+    """Telemetry of robots of one shard (`hot.shard_of`): `data` is a JSON array of envelopes that keep the contract.
 
-    robot: str
-    channel: str
-    type: ValueType
-    unit: str | None
-    ts: list[int]
-    values: list[Any]
+    `start` and `end` are the times of its earliest and latest sample, `messages` how many there are.
+    """
+
+    shard: int
+    start: int
+    end: int
+    messages: int
+    data: bytes
 
 
 class EventRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +102,7 @@ class StoredQuarantine(QuarantineRow, frozen=True, kw_only=True):
 class Batch(msgspec.Struct, kw_only=True):
     """What one transaction commits."""
 
-    columns: list[Column] = []
+    blocks: list[Block] = []
     events: list[EventRow] = []
     reports: list[ReportRow] = []
     states: list[StateRow] = []
@@ -154,6 +156,7 @@ class BucketRow(msgspec.Struct, frozen=True):
     min: float
     max: float
     mean: float
+    last: float
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):
@@ -197,13 +200,16 @@ class Store(Protocol):
         limit: int = 1000,
         cursor: str | None = None,
     ) -> Page[Sample]:
-        """Samples with `start` <= ts < `end`, in the order of time. Raises InvalidCursorError."""
+        """Samples with `start` <= ts < `end`, in the order of time, robot and channel. Raises InvalidCursorError."""
 
     async def latest(self, robot: str, channels: list[str] | None = None) -> list[Sample]:
         """The latest sample of each channel of a robot."""
 
     async def aggregate(self, robot: str, channel: str, *, start: int, end: int, bucket: int) -> list[BucketRow]:
-        """Numeric samples in buckets of `bucket` microseconds, aligned to multiples of it since 1970."""
+        """Numeric samples in buckets of `bucket` microseconds, aligned to multiples of it since 1970.
+
+        Multiples of a minute are read from rollups, which outlive the samples; others, from the samples.
+        """
 
     async def events(
         self,
@@ -222,6 +228,9 @@ class Store(Protocol):
         self, *, robot: str | None = None, reason: str | None = None, limit: int = 100, cursor: str | None = None
     ) -> Page[StoredQuarantine]:
         """Refused messages, newest first."""
+
+    async def compact(self) -> None:
+        """Bring all telemetry into its final form now, which happens by itself some minutes after it came."""
 
     # what people say
     async def robots(self) -> list[RobotRow]: ...

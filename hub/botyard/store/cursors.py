@@ -3,9 +3,12 @@
 import base64
 import binascii
 
-from botyard.store.base import InvalidCursorError
+import msgspec
 
-LOWEST, HIGHEST = -(2**63), 2**63 - 1  # what a column can hold
+from botyard.store.base import InvalidCursorError
+from botyard.store.frames import HIGHEST, LOWEST
+
+_sample_key = msgspec.json.Decoder(tuple[int, str, str, int])
 
 
 def encode(listing: str, *key: int) -> str:
@@ -26,6 +29,27 @@ def decode(cursor: str, listing: str, parts: int) -> tuple[int, ...]:
     if encode(name, *key) != cursor or name != listing or len(key) != parts:
         raise refusal
     if not all(LOWEST <= number <= HIGHEST for number in key):
+        raise refusal
+    return key
+
+
+SampleKey = tuple[int, str, str, int]  # time, robot, channel, and which of those with the same of all three
+
+
+def encode_sample(key: SampleKey) -> str:
+    """The cursor of a listing of samples that goes on after `key`; safe in URLs."""
+    return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
+
+
+def decode_sample(cursor: str) -> SampleKey:
+    """The key in a cursor that `encode_sample` made. Raises InvalidCursorError."""
+    refusal = InvalidCursorError(f"cursor: {cursor[:80]!r} did not come from this listing; leave it out to start anew")
+    try:
+        padded = cursor.encode() + b"=" * (-len(cursor) % 4)
+        key = _sample_key.decode(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (ValueError, binascii.Error, msgspec.MsgspecError) as error:
+        raise refusal from error
+    if encode_sample(key) != cursor or not LOWEST <= key[0] <= HIGHEST or key[3] < 0:
         raise refusal
     return key
 

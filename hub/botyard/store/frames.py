@@ -8,6 +8,8 @@ from typing import BinaryIO
 
 import msgspec
 
+LOWEST, HIGHEST = -(2**63), 2**63 - 1  # what a column of a database can hold
+
 LENGTH = 4  # bytes of the length before each frame, big-endian
 
 OK, FAILED, KEY = "ok", "failed", "key"

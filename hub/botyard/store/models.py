@@ -7,7 +7,6 @@ semicolons, so these lines have none.
 """
 
 from tortoise import fields
-from tortoise.fields import OnDelete
 from tortoise.indexes import Index
 from tortoise.models import Model
 
@@ -30,34 +29,74 @@ class Robot(Model):
 
 
 class Series(Model):
-    """A channel of a robot, with the type and unit that the robot said last (older samples may be of another type)."""
+    """A channel of a robot as far as it is compacted: the type and unit that were said last, the latest sample."""
 
     id = fields.BigIntField(primary_key=True)
     robot = fields.CharField(max_length=64)
     channel = fields.CharField(max_length=128)
     type = fields.CharField(max_length=16)
     unit = fields.TextField(null=True)
+    last_ts = fields.BigIntField(default=0)
+    last_value = fields.TextField(default="null")
 
     class Meta:
         table = "series"
         unique_together = (("robot", "channel"),)
 
 
-class Sample(Model):
-    """One sample: `kind` says how to read it (see `samples.py`), numbers are in `num` and all else is JSON in `doc`."""
+class Block(Model):
+    """Telemetry as it came, of some robots, until it is compacted: a JSON array of messages (see `hot.py`)."""
 
     id = fields.BigIntField(primary_key=True)
-    series: fields.ForeignKeyRelation[Series] = fields.ForeignKeyField(
-        "store.Series", related_name=False, on_delete=OnDelete.RESTRICT
-    )
-    ts = fields.BigIntField()
-    kind = fields.SmallIntField()
-    num = fields.FloatField(null=True)
-    doc = fields.TextField(null=True)
+    shard = fields.SmallIntField()
+    start = fields.BigIntField()
+    end = fields.BigIntField()
+    messages = fields.IntField()
+    data = fields.BinaryField()
 
     class Meta:
-        table = "sample"
-        indexes = (Index(fields=("series_id", "ts"), name="sample_series_ts"),)
+        table = "block"
+        indexes = (Index(fields=("shard",), name="block_shard"),)
+
+
+class Chunk(Model):
+    """Samples of channels of a robot that have the same times, as compressed columns (see `chunks.py`)."""
+
+    id = fields.BigIntField(primary_key=True)
+    robot = fields.CharField(max_length=64)
+    start = fields.BigIntField()
+    end = fields.BigIntField()
+    rows = fields.IntField()
+    samples = fields.IntField()
+    small = fields.BooleanField()
+    channels = fields.TextField()
+    data = fields.BinaryField()
+
+    class Meta:
+        table = "chunk"
+        indexes = (
+            Index(fields=("robot", "start", "end"), name="chunk_robot_start"),
+            Index(fields=("small", "robot"), name="chunk_small"),
+        )
+
+
+class Rollup(Model):
+    """Aggregates of a robot's numeric channels, in buckets of `width` (see `rollups.py`)."""
+
+    id = fields.BigIntField(primary_key=True)
+    robot = fields.CharField(max_length=64)
+    width = fields.BigIntField()
+    start = fields.BigIntField()
+    buckets = fields.IntField()
+    part = fields.BooleanField()
+    data = fields.BinaryField()
+
+    class Meta:
+        table = "rollup"
+        indexes = (
+            Index(fields=("robot", "width", "start"), name="rollup_robot_start"),
+            Index(fields=("part", "robot"), name="rollup_part"),
+        )
 
 
 class Event(Model):
@@ -140,6 +179,16 @@ class Position(Model):
     class Meta:
         table = "position"
         unique_together = (("robot", "epoch"),)
+
+
+class Progress(Model):
+    """Positions of one commit (JSON), newer than those of the table `position`, until they are brought there."""
+
+    id = fields.BigIntField(primary_key=True)
+    data = fields.TextField()
+
+    class Meta:
+        table = "progress"
 
 
 class Mark(Model):

@@ -1,12 +1,13 @@
 """The store in PostgreSQL: a connection that writes and a few that read."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any, Self
 
 import asyncpg
 
-from botyard.store import postgres_batch, postgres_changes, postgres_reader, relations
+from botyard.store import page, postgres_batch, postgres_changes, postgres_compaction, reading, relations
 from botyard.store.base import (
     Batch,
     BucketRow,
@@ -21,10 +22,14 @@ from botyard.store.base import (
     StoredQuarantine,
     StoreError,
 )
-from botyard.store.cursors import HIGHEST, LOWEST, clamp, decode, encode, positive
+from botyard.store.cursors import clamp, decode_sample, positive
+from botyard.store.frames import HIGHEST, LOWEST
+from botyard.store.hot import shard_of
 from botyard.store.postgres_schema import PostgresDatabase
 from botyard.store.postgres_server import FAILURES, Connection, Server
+from botyard.store.postgres_source import PostgresSource
 from botyard.store.postgres_writer import Writer
+from botyard.store.upkeep import Upkeep
 from botyard_schemas.clock import Clock, SystemClock
 
 READERS = 4  # connections for reading, so that a chart of a month does not hold up everything else
@@ -49,8 +54,10 @@ class PostgresStore:
         self._server = Server(url, name)
         self._quarantine_limit = quarantine_limit
         self._patience = patience
-        self._series: postgres_batch.SeriesIds = {}  # used by the writer's task only
-        self._writer = Writer(self._server, clock or SystemClock(), self._series.clear)
+        self._positions = postgres_batch.Positions()  # used by the writer's task only
+        clock = clock or SystemClock()
+        self._writer = Writer(self._server, clock)
+        self._upkeep = Upkeep(self, clock)
         self._open = contextlib.AsyncExitStack()
         self._closed = True
         self._pool: asyncpg.Pool
@@ -78,6 +85,9 @@ class PostgresStore:
             await self._writer.begin()
             stack.callback(setattr, self, "_closed", True)
             self._closed = False
+            async with self._reading() as connection:
+                self._upkeep.found(await postgres_compaction.waiting(connection))
+            await stack.enter_async_context(self._upkeep)
             self._open = stack.pop_all()
         return self
 
@@ -93,12 +103,31 @@ class PostgresStore:
     async def commit(self, batch: Batch) -> Committed:
         """As `Store.commit`."""
         rows = postgres_batch.prepared(batch)
-        learnt: postgres_batch.SeriesIds = {}
 
         async def write(connection: Connection) -> list[int]:
-            return await postgres_batch.write(connection, rows, self._series, learnt, self._quarantine_limit)
+            return await postgres_batch.write(connection, rows, self._positions, self._quarantine_limit)
 
-        return Committed(await self._writer.change(write, lambda: self._series.update(learnt)))
+        committed = Committed(await self._writer.change(write))
+        self._upkeep.note(batch.blocks)
+        return committed
+
+    async def compact(self) -> None:
+        """As `Store.compact`."""
+        await self._upkeep.compact()
+
+    async def hot(self, shard: int, most: int) -> bytes:
+        """As `Shelf.hot`."""
+        async with self._reading() as connection:
+            return await postgres_compaction.hot(connection, shard, most)
+
+    async def mergeable(self, gathered: int, settled: int, most: int) -> bytes:
+        """As `Shelf.mergeable`."""
+        async with self._reading() as connection:
+            return await postgres_compaction.mergeable(connection, gathered, settled, most)
+
+    async def carry_out(self, plan: bytes) -> None:
+        """As `Shelf.carry_out`."""
+        await self._writer.change(lambda connection: postgres_compaction.carry_out(connection, plan))
 
     async def positions(self) -> list[Position]:
         """As `Store.positions`."""
@@ -110,7 +139,7 @@ class PostgresStore:
 
     async def channels(self, robot: str) -> list[ChannelRow]:
         """As `Store.channels`, by name."""
-        return await self._db.run(relations.channels(robot))
+        return page.channels(robot, await self._series(robot))
 
     async def samples(
         self,
@@ -123,26 +152,26 @@ class PostgresStore:
         cursor: str | None = None,
     ) -> Page[Sample]:
         """As `Store.samples`."""
-        after = (clamp(start, LOWEST), -1)
-        if cursor is not None:
-            ts, key = decode(cursor, "samples", 2)
-            after = max(after, (ts, key))
-        wanted = postgres_reader.Wanted(robots, channels, clamp(end, HIGHEST))
+        wanted = reading.Wanted(robots, channels, clamp(start, LOWEST), clamp(end, HIGHEST))
+        after = None if cursor is None else decode_sample(cursor)
         positive("limit", limit)
         async with self._reading() as connection:
-            found, last = await postgres_reader.samples(connection, wanted, after, limit)
-        return Page(found, None if last is None else encode("samples", *last))
+            found = await reading.samples(PostgresSource(connection), wanted, after, limit + 1)
+        return page.samples(found, limit)
 
     async def latest(self, robot: str, channels: list[str] | None = None) -> list[Sample]:
         """As `Store.latest`, by channel."""
-        async with self._reading() as connection:
-            return await postgres_reader.latest(connection, robot, channels)
+        return page.latest(robot, channels, await self._series(robot))
 
     async def aggregate(self, robot: str, channel: str, *, start: int, end: int, bucket: int) -> list[BucketRow]:
         """As `Store.aggregate`."""
         times = (clamp(start, LOWEST), clamp(end, HIGHEST), positive("bucket", bucket))
         async with self._reading() as connection:
-            return await postgres_reader.aggregate(connection, robot, channel, *times)
+            return page.buckets(await reading.aggregate(PostgresSource(connection), robot, channel, *times))
+
+    async def _series(self, robot: str) -> list[reading.SeriesRow]:
+        async with self._reading() as connection:
+            return await reading.series(PostgresSource(connection), robot, LOWEST, HIGHEST)
 
     async def events(
         self,
@@ -180,12 +209,8 @@ class PostgresStore:
     async def remove_robot(self, robot_id: str) -> None:
         """As `Store.remove_robot`. Slice by slice, with room for commits in between; the robot itself goes last."""
 
-        async def purge(connection: Connection) -> bool:
-            for key in [key for key in self._series if key[0] == robot_id]:
-                del self._series[key]
-            return await postgres_changes.purge(connection, robot_id)
-
-        while await self._writer.change(purge):
+        await self._upkeep.compact(shard_of(robot_id))
+        while await self._writer.change(lambda connection: postgres_changes.purge(connection, robot_id)):
             pass
 
     async def _write_robot(self, statement: str, robot: RobotRow) -> None:
@@ -194,16 +219,22 @@ class PostgresStore:
 
     @contextlib.asynccontextmanager
     async def _reading(self) -> AsyncIterator[Connection]:
-        """A connection that reads. What goes wrong with it becomes StoreError."""
+        """A connection that reads from one moment of the database. What goes wrong with it becomes StoreError."""
         if self._closed:
             raise StoreError(f"{self.name}: the store is closed")
+        limit = asyncio.timeout(self._patience + 5)
         try:
-            async with self._pool.acquire(timeout=self._patience) as connection:
+            async with (
+                limit,
+                self._pool.acquire(timeout=self._patience) as connection,
+                connection.transaction(isolation="repeatable_read", readonly=True),
+            ):
                 yield connection
         except FAILURES as error:
             if self._closed:
                 raise StoreError(f"{self.name}: the store is closed") from error
-            raise StoreError(self._server.sentence(error)) from error
+            too_long = asyncpg.QueryCanceledError() if limit.expired() else error
+            raise StoreError(self._server.sentence(too_long)) from error
 
 
 async def _one(connection: Connection) -> Any:

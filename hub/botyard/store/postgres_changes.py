@@ -13,10 +13,12 @@ INSERT_ROBOT = """INSERT INTO robot (id, created, name, type, "group", tags, not
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING RETURNING id"""
 UPDATE_ROBOT = """UPDATE robot SET created = $2, name = $3, type = $4, "group" = $5, tags = $6, notes = $7,
     accepted = $8, retired = $9 WHERE id = $1 RETURNING id"""
-PURGE_SAMPLES = """DELETE FROM sample WHERE series_id = $1 AND (ts, id) IN
-    (SELECT ts, id FROM sample WHERE series_id = $1 ORDER BY ts, id LIMIT $2)"""
-# What a robot sent, apart from its samples; events about it that came from elsewhere stay, they are the audit trail.
+# What a robot sent, apart from its blocks, which are compacted before. Events about it that came from elsewhere stay:
+# they are the audit trail.
 PURGES = (
+    "DELETE FROM chunk WHERE id IN (SELECT id FROM chunk WHERE robot = $1 LIMIT $2 / 100)",
+    "DELETE FROM rollup WHERE id IN (SELECT id FROM rollup WHERE robot = $1 LIMIT $2 / 10)",
+    "DELETE FROM series WHERE id IN (SELECT id FROM series WHERE robot = $1 LIMIT $2)",
     "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE robot = $1 AND epoch IS NOT NULL LIMIT $2)",
     "DELETE FROM report WHERE id IN (SELECT id FROM report WHERE robot = $1 LIMIT $2)",
     "DELETE FROM quarantine WHERE id IN (SELECT id FROM quarantine WHERE robot = $1 LIMIT $2)",
@@ -45,19 +47,8 @@ async def purge(connection: Connection, robot: str) -> bool:
     """Delete a slice of what a robot sent, and at last the robot; True while there is more to do. Raises KeyError."""
     if await connection.fetchval("SELECT 1 FROM robot WHERE id = $1", robot) is None:
         raise KeyError(robot)
-    left = SLICE
-    for row in await connection.fetch("SELECT id FROM series WHERE robot = $1", robot):
-        left -= _deleted(await connection.execute(PURGE_SAMPLES, row["id"], left))
-        if left <= 0:
-            return True
-        await connection.execute("DELETE FROM series WHERE id = $1", row["id"])
     for statement in PURGES:
-        left -= _deleted(await connection.execute(statement, robot, left))
-        if left <= 0:
+        if await connection.execute(statement, robot, SLICE) != "DELETE 0":
             return True
     await connection.execute("DELETE FROM robot WHERE id = $1", robot)
     return False
-
-
-def _deleted(status: str) -> int:
-    return int(status.rpartition(" ")[2])

@@ -1,8 +1,8 @@
-"""The table `sample` is kept in a part for each week, so that what is old can go without a trace.
+"""The table `chunk` is kept in a part for each week, so that what is old can go without a trace.
 
-The parts have no gap: `sample_early` takes what is older than all of them, `sample_late` what is newer, so there is a
-place for any time. And they have an order, so that PostgreSQL looks for a series' next or latest sample in one part
-after the other and stops at the first one that has it. A part of PostgreSQL's kind DEFAULT would end that.
+The parts have no gap: `chunk_early` takes what is older than all of them, `chunk_late` what is newer, so there is a
+place for any time. And they have an order, so that PostgreSQL looks in one part after the other. A part of PostgreSQL's
+kind DEFAULT would end that.
 
 Parts are made for the hub's own weeks, never for the times of samples: no robot's clock can make a thousand of them.
 """
@@ -17,8 +17,8 @@ DAY = 86_400_000_000  # µs
 WEEK = 7 * DAY
 MONDAY = 4 * DAY  # the first one after 1970-01-01
 
-_LOWER = "SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE oid = 'sample_late'::regclass"
-_MOVE = """WITH moved AS (DELETE FROM sample_late WHERE ts < $1 RETURNING *) INSERT INTO sample SELECT * FROM moved"""
+_LOWER = "SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE oid = 'chunk_late'::regclass"
+_MOVE = """WITH moved AS (DELETE FROM chunk_late WHERE start < $1 RETURNING *) INSERT INTO chunk SELECT * FROM moved"""
 
 
 def week_of(ts: int) -> int:
@@ -36,7 +36,7 @@ async def bound(connection: Connection) -> int:
     said = await connection.fetchval(_LOWER)
     found = re.fullmatch(r"FOR VALUES FROM \('?(-?\d+)'?\) TO \(MAXVALUE\)", said or "")
     if found is None:
-        raise ValueError(f"the table sample_late is not the last part of sample: {said}")
+        raise ValueError(f"the table chunk_late is not the last part of chunk: {said}")
     return int(found[1])
 
 
@@ -48,18 +48,18 @@ async def extend(connection: Connection, now: int, *, patience: float, reading: 
     """
     async with connection.transaction():
         await connection.execute(f"SET LOCAL lock_timeout = {int(reading * 1000)}")
-        await connection.execute("LOCK TABLE ONLY sample IN ACCESS EXCLUSIVE MODE")
+        await connection.execute("LOCK TABLE ONLY chunk IN ACCESS EXCLUSIVE MODE")
         first = await bound(connection)
         edges = sorted({first, *(edge for n in range(3) if (edge := week_of(now) + n * WEEK) > first)})
-        await connection.execute("ALTER TABLE sample DETACH PARTITION sample_late")
+        await connection.execute("ALTER TABLE chunk DETACH PARTITION chunk_late")
         for start, end in pairwise(edges):
-            made = f"CREATE TABLE {_name(start)} PARTITION OF sample FOR VALUES FROM ({start}) TO ({end})"
+            made = f"CREATE TABLE {_name(start)} PARTITION OF chunk FOR VALUES FROM ({start}) TO ({end})"
             await connection.execute(made)
         await connection.execute(_MOVE, edges[-1], timeout=patience)
-        attached = f"ALTER TABLE sample ATTACH PARTITION sample_late FOR VALUES FROM ({edges[-1]}) TO (MAXVALUE)"
+        attached = f"ALTER TABLE chunk ATTACH PARTITION chunk_late FOR VALUES FROM ({edges[-1]}) TO (MAXVALUE)"
         await connection.execute(attached, timeout=patience)
     return edges[-1]
 
 
 def _name(start: int) -> str:
-    return f"sample_{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=start):%Y%m%d}"
+    return f"chunk_{datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=start):%Y%m%d}"

@@ -21,7 +21,7 @@ from botyard_schemas.clock import Clock
 
 LOCK_WAIT = 5.0  # seconds that a new hub waits for the last one's session to end
 PATIENCE = 60.0  # seconds that a statement gets before the server is taken for lost
-READING = 3.0  # seconds that readers may hold up new parts of the table `sample`
+READING = 3.0  # seconds that readers may hold up new parts of the table `chunk`
 RELUCTANCE = 60.0  # seconds until the next attempt to make them
 MARKS = 100  # sessions whose mark is kept
 
@@ -125,7 +125,7 @@ class Session:
         return answer
 
     async def keep_parts(self) -> str | None:
-        """Make new parts of the table `sample` in time. Gives what is wrong when that fails; nothing is lost by it."""
+        """Make new parts of the table `chunk` in time. Gives what is wrong when that fails; nothing is lost by it."""
         if not partitions.due(self._until, self._clock.now()) or self._clock.monotonic() < self._next_extension:
             return None
         try:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Any, Self
 
 import msgspec
@@ -34,12 +33,11 @@ class _ClosingError(Exception):
 
 
 class _Change(msgspec.Struct, eq=False):
-    """`then` is called in the order of the changes when it is known that `work` was done by this connection."""
+    """Something to do, and who waits for it."""
 
     n: int
     work: Work
     writes: bool
-    then: Callable[[], None]
     waiting: asyncio.Future[Any]
 
     def answer(self, value: Any) -> None:
@@ -55,13 +53,11 @@ class Writer:
     """Connected, and the only one on its database, while its `async with` lasts; takes changes after `begin`.
 
     When the server is lost, what was not begun fails at once, and so does everything new until the server is back.
-    `forget` is called then: what is known of the database may be outdated.
     """
 
-    def __init__(self, server: Server, clock: Clock, forget: Callable[[], None]) -> None:
+    def __init__(self, server: Server, clock: Clock) -> None:
         self._server = server
         self._clock = clock
-        self._forget = forget
         self._session = Session(server, clock)
         self._slots = asyncio.Semaphore(IN_FLIGHT)
         self._queue: asyncio.Queue[_Change | None] = asyncio.Queue()  # bounded by the slots
@@ -100,25 +96,25 @@ class Writer:
                 killer.cancel()
         await self._session.close()
 
-    async def change(self, work: Work, then: Callable[[], None] = lambda: None) -> Any:
+    async def change(self, work: Work) -> Any:
         """Do `work` in a transaction; gives what it gives, which has to fit into msgpack.
 
         Raises StoreError when nothing was changed, and KeyError when `work` does. Waits as long as nobody can say
         whether it was, which is while a server that was lost in the middle of a COMMIT is away.
         """
-        return await self._call(work, then, writes=True)
+        return await self._call(work, writes=True)
 
     async def ask(self, work: Work) -> Any:
         """Do `work`, which changes nothing. Raises StoreError."""
-        return await self._call(work, lambda: None, writes=False)
+        return await self._call(work, writes=False)
 
-    async def _call(self, work: Work, then: Callable[[], None], *, writes: bool) -> Any:
+    async def _call(self, work: Work, *, writes: bool) -> Any:
         async with self._slots:
             await self._decided.wait()
             if self._outage:
                 raise StoreError(self._outage)
             self._n += 1
-            change = _Change(self._n, work, writes, then, asyncio.get_running_loop().create_future())
+            change = _Change(self._n, work, writes, asyncio.get_running_loop().create_future())
             self._queue.put_nowait(change)
             return await change.waiting
 
@@ -166,7 +162,6 @@ class Writer:
                 raise _LostError(str(error)) from error
             change.fail(StoreError(self._server.sentence(error)))
         else:
-            change.then()
             change.answer(answer)
 
     async def _recover(self, change: _Change | None, lost: _LostError) -> None:
@@ -182,7 +177,6 @@ class Writer:
             change.fail(StoreError(self._outage))
         found = await self._connect_at_last(0 if change is None else change.n)
         self._recovering = False
-        self._forget()
         if change is not None and found is not None:
             change.answer(_unpack(found))
         elif change is not None:

@@ -6,11 +6,12 @@ import msgspec
 from tortoise.expressions import Q
 
 from botyard.store import models
-from botyard.store.base import ChannelRow, Page, Position, RobotRow, StateRow, StoredEvent, StoredQuarantine
+from botyard.store.base import Page, Position, RobotRow, StateRow, StoredEvent, StoredQuarantine
 from botyard.store.cursors import decode, encode
-from botyard_schemas.messages import Severity, ValueType
+from botyard_schemas.messages import Severity
 
 _beyond = msgspec.json.Decoder(tuple[tuple[int, int], ...])
+_progress = msgspec.json.Decoder(list[tuple[str, str, int, tuple[tuple[int, int], ...]]])
 _tags = msgspec.json.Decoder(tuple[str, ...])
 _data = msgspec.json.Decoder(dict[str, Any])
 
@@ -27,22 +28,20 @@ class EventFilter(NamedTuple):
 
 async def positions() -> list[Position]:
     """All positions, in the order of their making."""
-    rows = await models.Position.all().order_by("id")
-    return [Position(row.robot, row.epoch, row.seq, _beyond.decode(row.beyond)) for row in rows]
+    found = {
+        (row.robot, row.epoch): Position(row.robot, row.epoch, row.seq, _beyond.decode(row.beyond))
+        for row in await models.Position.all().order_by("id")
+    }
+    for progress in await models.Progress.all().order_by("id"):
+        for position in _progress.decode(progress.data):
+            found[position[0], position[1]] = Position(*position)
+    return list(found.values())
 
 
 async def states() -> list[StateRow]:
     """The latest state of each robot, by robot."""
     rows = await models.RobotState.all().order_by("robot")
     return [StateRow(robot=row.robot, ts=row.ts, body=row.body.encode()) for row in rows]
-
-
-async def channels(robot: str) -> list[ChannelRow]:
-    """The channels of a robot, by name."""
-    rows = await models.Series.all().filter(robot=robot).order_by("channel")
-    return [
-        ChannelRow(robot=robot, channel=row.channel, type=cast("ValueType", row.type), unit=row.unit) for row in rows
-    ]
 
 
 async def robots() -> list[RobotRow]:

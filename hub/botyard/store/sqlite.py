@@ -7,12 +7,11 @@ from typing import Any, Self
 
 import msgspec
 
-from botyard.store import relations
+from botyard.store import page, relations
 from botyard.store.base import (
     Batch,
     BucketRow,
     ChannelRow,
-    Column,
     Committed,
     EventRow,
     Page,
@@ -24,9 +23,14 @@ from botyard.store.base import (
     StoredQuarantine,
     StoreError,
 )
-from botyard.store.cursors import HIGHEST, LOWEST, clamp, decode, encode, positive
+from botyard.store.cursors import clamp, decode_sample, positive
+from botyard.store.frames import HIGHEST, LOWEST
 from botyard.store.helper import Helper
+from botyard.store.hot import shard_of
+from botyard.store.reading import Found, SeriesRow
+from botyard.store.rollups import Bucket
 from botyard.store.sqlite_schema import SqliteDatabase
+from botyard.store.upkeep import Upkeep
 from botyard_schemas.clock import Clock, SystemClock
 
 WRITER = "botyard.store.sqlite_writer"
@@ -36,9 +40,10 @@ _pack = msgspec.msgpack.Encoder().encode
 _json = msgspec.json.Encoder().encode
 _ids = msgspec.msgpack.Decoder(list[int])
 _more = msgspec.msgpack.Decoder(bool)
-_page = msgspec.json.Decoder(tuple[list[Sample], tuple[int, int] | None])
-_samples = msgspec.json.Decoder(list[Sample])
-_buckets = msgspec.json.Decoder(list[BucketRow])
+_found = msgspec.json.Decoder(list[Found])
+_series = msgspec.json.Decoder(list[SeriesRow])
+_buckets = msgspec.json.Decoder(list[Bucket])
+_waiting = msgspec.json.Decoder(list[tuple[int, int, int]])
 
 
 class SqliteStore:
@@ -63,6 +68,7 @@ class SqliteStore:
         clock = clock or SystemClock()
         self._writer = Helper("SQLite writer", WRITER, [str(path), _json(options).decode()], clock)
         self._reader = Helper("SQLite reader", READER, [str(path), _json({"patience": patience}).decode()], clock)
+        self._upkeep = Upkeep(self, clock)
         self._open = contextlib.AsyncExitStack()
         self._db = SqliteDatabase(path, self._reader)
 
@@ -80,6 +86,8 @@ class SqliteStore:
             await stack.enter_async_context(self._writer)  # first: it holds the lock that keeps a second hub away
             await stack.enter_async_context(self._reader)
             await stack.enter_async_context(self._db)
+            self._upkeep.found(_waiting.decode(await self._reader.ask("waiting")))
+            await stack.enter_async_context(self._upkeep)
             self._open = stack.pop_all()
         return self
 
@@ -93,7 +101,25 @@ class SqliteStore:
 
     async def commit(self, batch: Batch) -> Committed:
         """As `Store.commit`."""
-        return Committed(_ids.decode(await self._writer.change("commit", _packed(batch))))
+        committed = Committed(_ids.decode(await self._writer.change("commit", _packed(batch))))
+        self._upkeep.note(batch.blocks)
+        return committed
+
+    async def compact(self) -> None:
+        """As `Store.compact`."""
+        await self._upkeep.compact()
+
+    async def hot(self, shard: int, most: int) -> bytes:
+        """As `Shelf.hot`."""
+        return await self._reader.ask("hot", _pack((shard, most)))
+
+    async def mergeable(self, gathered: int, settled: int, most: int) -> bytes:
+        """As `Shelf.mergeable`."""
+        return await self._reader.ask("mergeable", _pack((gathered, settled, most)))
+
+    async def carry_out(self, plan: bytes) -> None:
+        """As `Shelf.carry_out`."""
+        await self._writer.change("compact", plan)
 
     async def positions(self) -> list[Position]:
         """As `Store.positions`."""
@@ -105,7 +131,7 @@ class SqliteStore:
 
     async def channels(self, robot: str) -> list[ChannelRow]:
         """As `Store.channels`, by name."""
-        return await self._db.run(relations.channels(robot))
+        return page.channels(robot, _series.decode(await self._reader.ask("series", _pack(robot))))
 
     async def samples(
         self,
@@ -118,18 +144,19 @@ class SqliteStore:
         cursor: str | None = None,
     ) -> Page[Sample]:
         """As `Store.samples`."""
-        after = (clamp(start, LOWEST), -1)
-        if cursor is not None:
-            ts, key = decode(cursor, "samples", 2)
-            after = max(after, (ts, key))
-        query = {"robots": robots, "channels": channels, "end": clamp(end, HIGHEST), "limit": positive("limit", limit)}
-        answer = await self._reader.ask("samples", _pack({**query, "ts": after[0], "id": after[1]}))
-        found, last = _page.decode(answer)
-        return Page(found, None if last is None else encode("samples", *last))
+        query = {
+            "robots": robots,
+            "channels": channels,
+            "start": clamp(start, LOWEST),
+            "end": clamp(end, HIGHEST),
+            "after": None if cursor is None else decode_sample(cursor),
+            "limit": positive("limit", limit) + 1,
+        }
+        return page.samples(_found.decode(await self._reader.ask("samples", _pack(query))), limit)
 
     async def latest(self, robot: str, channels: list[str] | None = None) -> list[Sample]:
         """As `Store.latest`, by channel."""
-        return _samples.decode(await self._reader.ask("latest", _pack({"robot": robot, "channels": channels})))
+        return page.latest(robot, channels, _series.decode(await self._reader.ask("series", _pack(robot))))
 
     async def aggregate(self, robot: str, channel: str, *, start: int, end: int, bucket: int) -> list[BucketRow]:
         """As `Store.aggregate`."""
@@ -138,9 +165,9 @@ class SqliteStore:
             "channel": channel,
             "start": clamp(start, LOWEST),
             "end": clamp(end, HIGHEST),
-            "bucket": positive("bucket", bucket),
+            "width": positive("bucket", bucket),
         }
-        return _buckets.decode(await self._reader.ask("aggregate", _pack(query)))
+        return page.buckets(_buckets.decode(await self._reader.ask("aggregate", _pack(query))))
 
     async def events(
         self,
@@ -177,6 +204,7 @@ class SqliteStore:
 
     async def remove_robot(self, robot_id: str) -> None:
         """As `Store.remove_robot`. Slice by slice, with room for commits in between; the robot itself goes last."""
+        await self._upkeep.compact(shard_of(robot_id))
         while _more.decode(await self._writer.change("purge", _pack(robot_id))):
             pass
 
@@ -186,18 +214,16 @@ def _packed(batch: Batch) -> bytes:
     astuple = msgspec.structs.astuple
     try:
         rows: dict[str, Any] = {
-            "columns": [astuple(column) for column in batch.columns],
+            "blocks": [astuple(block) for block in batch.blocks],
             "reports": [astuple(report) for report in batch.reports],
             "states": [astuple(state) for state in batch.states],
             "quarantine": [astuple(refused) for refused in batch.quarantine],
-            "positions": [(p.robot, p.epoch, p.seq, _json(p.beyond).decode()) for p in batch.positions],
+            "progress": _json([(p.robot, p.epoch, p.seq, p.beyond) for p in batch.positions])
+            if batch.positions
+            else b"",
             "events": [_event(event) for event in batch.events],
         }
-        try:
-            return _pack(rows)
-        except OverflowError:
-            rows["columns"] = [_with_huge_integers(column) for column in batch.columns]
-            return _pack(rows)
+        return _pack(rows)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise StoreError(f"the batch holds a value that is no JSON: {error}") from error
 
@@ -205,11 +231,6 @@ def _packed(batch: Batch) -> bytes:
 def _event(event: EventRow) -> tuple[Any, ...]:
     *before, data, cause, epoch, seq = msgspec.structs.astuple(event)
     return (*before, _json(data).decode(), cause, epoch, seq)
-
-
-def _with_huge_integers(column: Column) -> tuple[Any, ...]:
-    """Msgpack ends at 64 bits and JSON does not, so these values travel as JSON."""
-    return (*msgspec.structs.astuple(column)[:5], _json(column.values))
 
 
 def _robot(robot: RobotRow) -> bytes:

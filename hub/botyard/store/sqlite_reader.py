@@ -4,84 +4,47 @@ A process for the same reason as the writer: in a thread beside a busy event loo
 each row takes the interpreter lock back. Answers are JSON, so that documents pass through without being taken apart.
 """
 
-import heapq
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from botyard.store import frames
-from botyard.store.frames import Answer, Request
-from botyard.store.samples import value_of
+from botyard.store import frames, reading, rollups
+from botyard.store.chunks import SPAN, Chunk
+from botyard.store.compaction import Rollup, Work
+from botyard.store.frames import HIGHEST, LOWEST, Answer, Request
 from botyard.store.sqlite_process import REFUSALS, Refused, arguments, connect, sentence, serve
-
-# The series that can be on the page, with their first rows: each has at least one sample on it, so that a page touches
-# no more series than it has rows, however many there are.
-_HEADS = """
-    WITH head AS (
-        SELECT id AS series, robot, channel, (
-            SELECT x.id FROM sample x
-            WHERE x.series_id = series.id AND (x.ts, x.id) > (:ts, :id) AND x.ts < :end
-            ORDER BY x.ts, x.id LIMIT 1
-        ) AS first
-        FROM series WHERE {robots} AND {channels}
-    )
-    SELECT head.series, head.robot, head.channel, sample.ts, sample.id
-    FROM head JOIN sample ON sample.id = head.first
-    ORDER BY sample.ts, sample.id LIMIT :limit"""
-# One statement for each way to ask, since a condition with an OR in it would not use the index.
-HEADS = {
-    (robots, channels): _HEADS.format(
-        robots="robot IN (SELECT value FROM json_each(:robots))" if robots else "TRUE",
-        channels="channel IN (SELECT value FROM json_each(:channels))" if channels else "TRUE",
-    )
-    for robots in (True, False)
-    for channels in (True, False)
-}
-ROWS = """
-    SELECT ts, id, kind, num, doc FROM sample
-    WHERE series_id = ? AND (ts, id) >= (?, ?) AND ts < ? ORDER BY ts, id LIMIT ?"""
-LATEST = """
-    SELECT series.robot, series.channel, sample.ts, sample.kind, sample.num, sample.doc
-    FROM series JOIN sample ON sample.id = (
-        SELECT x.id FROM sample x WHERE x.series_id = series.id ORDER BY x.ts DESC, x.id DESC LIMIT 1
-    )
-    WHERE series.robot = :robot
-      AND (:channels IS NULL OR series.channel IN (SELECT value FROM json_each(:channels)))
-    ORDER BY series.channel"""
-# Sums of huge numbers would overflow, so the mean is taken of numbers scaled by 2^-64, which loses no digit.
-BUCKETS = """
-    SELECT ts - ((ts % :bucket) + :bucket) % :bucket AS slot, count(num), min(num), max(num),
-        avg(num * 5.421010862427522e-20)
-    FROM sample
-    WHERE series_id = (SELECT id FROM series WHERE robot = :robot AND channel = :channel)
-      AND ts >= :start AND ts < :end AND num IS NOT NULL
-    GROUP BY slot ORDER BY slot"""
-
+from botyard.store.sqlite_source import SqliteSource, at_once
 
 THREADS = 3  # so that a chart of a month does not hold up everything else
 NICE = 5  # reading gives way to taking in
+
+pack = msgspec.msgpack.Encoder().encode
+
+
+MERGEABLE_CHUNKS = """SELECT robot, channels, start / ? FROM chunk WHERE small
+    GROUP BY robot, channels, 3 HAVING count(*) >= ? LIMIT ?"""
+CHUNKS_OF = """SELECT id, robot, start, "end", rows, samples, small, channels, data FROM chunk
+    WHERE small AND robot = ? AND channels = ? AND start / ? = ? ORDER BY id LIMIT 64"""
+MERGEABLE_ROLLUPS = """SELECT robot, width, start FROM rollup WHERE part
+    GROUP BY robot, width, start HAVING count(*) >= ? OR start + width * 60 < ? LIMIT ?"""
+ROLLUPS_OF = """SELECT id, robot, width, start, buckets, part, data FROM rollup
+    WHERE robot = ? AND width = ? AND start = ? ORDER BY id LIMIT 64"""
+
+
+class Packed(bytes):
+    """An answer that is msgpack already."""
 
 
 class Options(msgspec.Struct, frozen=True):
     """`patience` is how many seconds one request may take."""
 
     patience: float = 30.0
-
-
-class Row(msgspec.Struct, frozen=True):
-    """A sample on its way out."""
-
-    robot: str
-    channel: str
-    ts: int
-    value: Any
 
 
 class Reader:
@@ -91,12 +54,15 @@ class Reader:
         self._path = path
         self._options = options
         self._mine = threading.local()
-        self._ops: dict[str, Callable[[sqlite3.Connection, Any], Any]] = {
-            "ping": lambda _db, _query: None,
+        self._ops: dict[str, Callable[[SqliteSource, Any], Any]] = {
+            "ping": lambda _source, _query: None,
             "query": query_rows,
             "samples": samples,
-            "latest": latest,
+            "series": series,
             "aggregate": aggregate,
+            "hot": hot_work,
+            "mergeable": mergeable_work,
+            "waiting": waiting,
         }
 
     def greet(self) -> bytes:
@@ -111,10 +77,12 @@ class Reader:
             db = self._connection()
             db.execute("BEGIN")  # several statements, one view of the data
             try:
-                found = self._ops[request.op](db, msgspec.msgpack.decode(request.body) if request.body else None)
+                query = msgspec.msgpack.decode(request.body) if request.body else None
+                found = self._ops[request.op](SqliteSource(db, self._mine.deadline), query)
             finally:
                 db.execute("ROLLBACK")
-            return Answer(request.n, frames.OK, msgspec.json.encode(found))
+            body = bytes(found) if isinstance(found, Packed) else msgspec.json.encode(found)
+            return Answer(request.n, frames.OK, body)
         except Refused as refused:
             return Answer(request.n, frames.FAILED, str(refused).encode(errors="replace"))
         except REFUSALS as error:
@@ -129,60 +97,58 @@ class Reader:
         return db
 
 
-def query_rows(db: sqlite3.Connection, query: tuple[str, list[Any]]) -> list[dict[str, Any]]:
+def query_rows(source: SqliteSource, query: tuple[str, list[Any]]) -> list[dict[str, Any]]:
     """The rows of a statement that Tortoise made, by column."""
-    found = db.execute(*query)
+    found = source.db.execute(*query)
     names = [name for name, *_ in found.description]
     return [dict(zip(names, row, strict=True)) for row in found]
 
 
-def samples(db: sqlite3.Connection, query: dict[str, Any]) -> tuple[list[Row], tuple[int, int] | None]:
-    """The rows after (ts, id) and before `end`, and the key of the last one when there are more."""
-    if query["robots"] == [] or query["channels"] == []:
-        return [], None
-    names = {key: msgspec.json.encode(query[key]).decode() for key in ("robots", "channels")}
-    statement = HEADS[query["robots"] is not None, query["channels"] is not None]
-    limit = query["limit"]
-    heads = db.execute(statement, {**query, **names, "limit": limit + 1}).fetchall()
-    found = list(islice(_merge(db, heads, query["end"], limit + 1), limit + 1))
-    last = found[limit - 1] if len(found) > limit else None
-    return [row for _, _, row in found[:limit]], (last[0], last[1]) if last else None
+def samples(source: SqliteSource, query: dict[str, Any]) -> list[reading.Found]:
+    """A page of samples."""
+    wanted = reading.Wanted(query["robots"], query["channels"], query["start"], query["end"])
+    after = None if query["after"] is None else tuple(query["after"])
+    return at_once(reading.samples(source, wanted, after, query["limit"]))
 
 
-def _merge(db: sqlite3.Connection, heads: list[Any], end: int, limit: int) -> Iterator[tuple[int, int, Row]]:
-    """Rows in the order of time. A series is opened when its first row's turn comes, and read row by row."""
-    waiting = [(ts, key, series, robot, channel, None) for series, robot, channel, ts, key in heads]
-    heap: list[Any] = waiting  # sorted already; ids are unique, so nothing after them is ever compared
-    while heap:
-        ts, key, series, robot, channel, rows = heap[0]
-        if rows is None:
-            rows = db.execute(ROWS, (series, ts, key, end, limit))
-            current = rows.fetchone()
-        else:
-            current = rows[1]
-            rows = rows[0]
-        yield current[0], current[1], Row(robot, channel, current[0], value_of(*current[2:]))
-        following = rows.fetchone()
-        if following is None:
-            heapq.heappop(heap)
-        else:
-            heapq.heapreplace(heap, (following[0], following[1], series, robot, channel, (rows, following)))
+def series(source: SqliteSource, robot: str) -> list[reading.SeriesRow]:
+    """The channels of a robot and their latest samples."""
+    return at_once(reading.series(source, robot, LOWEST, HIGHEST))
 
 
-def latest(db: sqlite3.Connection, query: dict[str, Any]) -> list[Row]:
-    """The newest row of each series of a robot."""
-    channels = query["channels"]
-    names = None if channels is None else msgspec.json.encode(channels).decode()
-    found = db.execute(LATEST, {"robot": query["robot"], "channels": names})
-    return [Row(robot, channel, ts, value_of(*rest)) for robot, channel, ts, *rest in found]
+def aggregate(source: SqliteSource, query: dict[str, Any]) -> list[rollups.Bucket]:
+    """Buckets of a channel."""
+    return at_once(reading.aggregate(source, **query))
 
 
-def aggregate(db: sqlite3.Connection, query: dict[str, Any]) -> list[dict[str, Any]]:
-    """Buckets of a series."""
-    return [
-        {"ts": ts, "count": count, "min": low, "max": high, "mean": min(max(scaled * 2.0**64, low), high)}
-        for ts, count, low, high, scaled in db.execute(BUCKETS, query)
-    ]
+def hot_work(source: SqliteSource, query: tuple[int, int]) -> Packed:
+    """The oldest blocks of a shard, up to some bytes, for the compactor."""
+    shard, most = query
+    blocks, size = [], 0
+    for row in source.db.execute("SELECT id, data FROM block WHERE shard = ? ORDER BY id", (shard,)):
+        blocks.append(row)
+        size += len(row[1])
+        if size >= most:
+            break
+    return Packed(pack(Work(blocks=blocks)) if blocks else b"")
+
+
+def mergeable_work(source: SqliteSource, query: tuple[int, int, int]) -> Packed:
+    """Small chunks and parts of rollups that have gathered, for the compactor."""
+    gathered, settled, most = query
+    db, work = source.db, Work()
+    for key in db.execute(MERGEABLE_CHUNKS, (SPAN, gathered, most)).fetchall():
+        rows = db.execute(CHUNKS_OF, (*key[:2], SPAN, key[2])).fetchall()
+        work.chunks += [(row[0], msgspec.convert(row[1:], Chunk, strict=False)) for row in rows]
+    for key in db.execute(MERGEABLE_ROLLUPS, (gathered, settled, most)).fetchall():
+        rows = db.execute(ROLLUPS_OF, key).fetchall()
+        work.rollups += [(row[0], msgspec.convert(row[1:], Rollup, strict=False)) for row in rows]
+    return Packed(pack(work) if work.chunks or work.rollups else b"")
+
+
+def waiting(source: SqliteSource, _query: None) -> list[tuple[int, int, int]]:
+    """Messages and bytes by shard that are not compacted."""
+    return source.db.execute("SELECT shard, sum(messages), sum(length(data)) FROM block GROUP BY shard").fetchall()
 
 
 def main() -> None:

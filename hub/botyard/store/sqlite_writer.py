@@ -7,25 +7,25 @@ transaction, durable before it is answered. It ends when its stdin closes, so a 
 import fcntl
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
-from itertools import chain, islice
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
 import msgspec
 
 from botyard.store import frames
+from botyard.store.compaction import Plan
 from botyard.store.frames import Answer, Mark, Request
-from botyard.store.samples import Cells, cells
 from botyard.store.sqlite_process import REFUSALS, Refused, arguments, connect, sentence, serve
 
 LOCK_WAIT = 5.0  # seconds that a new hub waits for the last one's writer to finish what it was given
 SLICE = 5000  # rows that one step of `purge` deletes, so that commits never wait long
-WIDE = 50  # samples per INSERT: less work in Python for each
-
-_SAMPLE = "INSERT INTO sample (series_id, ts, kind, num, doc) VALUES "
-INSERT_ONE = _SAMPLE + "(?, ?, ?, ?, ?)"
-INSERT_WIDE = _SAMPLE + ", ".join(["(?, ?, ?, ?, ?)"] * WIDE)
+INSERT_BLOCK = 'INSERT INTO block (shard, start, "end", messages, data) VALUES (?, ?, ?, ?, ?)'
+INSERT_CHUNK = """INSERT INTO chunk (robot, start, "end", rows, samples, small, channels, data)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+INSERT_ROLLUP = "INSERT INTO rollup (robot, width, start, buckets, part, data) VALUES (?, ?, ?, ?, ?, ?)"
+INSERT_PROGRESS = "INSERT INTO progress (data) VALUES (CAST(? AS TEXT))"
+FOLD_AFTER = 32  # commits: a position is written to its own place this much less often than it changes
 INSERT_EVENT = """INSERT INTO event (ts, robot, actor, name, severity, message, data, cause, epoch, seq)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 INSERT_REPORT = (
@@ -41,14 +41,20 @@ UPSERT_POSITION = """INSERT INTO position (robot, epoch, seq, beyond) VALUES (?,
     ON CONFLICT (robot, epoch) DO UPDATE SET seq = excluded.seq, beyond = excluded.beyond"""
 UPSERT_MARK = """INSERT INTO mark (id, session, n, answer) VALUES (1, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET session = excluded.session, n = excluded.n, answer = excluded.answer"""
-UPSERT_SERIES = """INSERT INTO series (robot, channel, type, unit) VALUES (?, ?, ?, ?)
-    ON CONFLICT (robot, channel) DO UPDATE SET type = excluded.type, unit = excluded.unit RETURNING id"""
+UPSERT_SERIES = """INSERT INTO series (robot, channel, type, unit, last_ts, last_value) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (robot, channel) DO UPDATE SET type = excluded.type, unit = excluded.unit,
+        last_value = CASE WHEN excluded.last_ts >= last_ts THEN excluded.last_value ELSE last_value END,
+        last_ts = max(last_ts, excluded.last_ts)"""
 INSERT_ROBOT = """INSERT INTO robot (id, created, name, type, "group", tags, notes, accepted, retired)
     VALUES (:id, :created, :name, :type, :group, :tags, :notes, :accepted, :retired)"""
 UPDATE_ROBOT = """UPDATE robot SET created = :created, name = :name, type = :type, "group" = :group, tags = :tags,
     notes = :notes, accepted = :accepted, retired = :retired WHERE id = :id"""
-# What a robot sent, apart from its samples; events about it that came from elsewhere stay, they are the audit trail.
+# What a robot sent, apart from its blocks, which are compacted before. Events about it that came from elsewhere stay:
+# they are the audit trail.
 PURGES = (
+    "DELETE FROM chunk WHERE id IN (SELECT id FROM chunk WHERE robot = ? LIMIT ? / 100)",
+    "DELETE FROM rollup WHERE id IN (SELECT id FROM rollup WHERE robot = ? LIMIT ? / 10)",
+    "DELETE FROM series WHERE id IN (SELECT id FROM series WHERE robot = ? LIMIT ?)",
     "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE robot = ? AND epoch IS NOT NULL LIMIT ?)",
     "DELETE FROM report WHERE id IN (SELECT id FROM report WHERE robot = ? LIMIT ?)",
     "DELETE FROM quarantine WHERE id IN (SELECT id FROM quarantine WHERE robot = ? LIMIT ?)",
@@ -69,16 +75,17 @@ class Options(msgspec.Struct, frozen=True):
 
 
 class Writer:
-    """One connection, and the series that it knows by heart."""
+    """One connection."""
 
     def __init__(self, path: Path, options: Options) -> None:
         self._path = path
         self._options = options
         self._lock: TextIO | None = None
         self._db: sqlite3.Connection
-        self._series: dict[tuple[str, str], tuple[int, str, str | None]] = {}
+        self._unfolded = 0
         self._ops: dict[str, Callable[[bytes], Any]] = {
             "commit": self._commit,
+            "compact": self._compact,
             "add_robot": self._add_robot,
             "change_robot": self._change_robot,
             "purge": self._purge,
@@ -90,6 +97,7 @@ class Writer:
         self._db = connect(
             self._path,
             busy_timeout=10_000,
+            auto_vacuum="INCREMENTAL",  # of a new file, so that what is deleted can be given back in small steps
             journal_mode="WAL",
             synchronous="FULL",
             foreign_keys="ON",
@@ -127,49 +135,49 @@ class Writer:
         return Answer(request.n, frames.OK, body)
 
     def _roll_back(self) -> None:
-        self._series.clear()  # some of its rows may just have ceased to exist
         if self._db.in_transaction:  # some errors have rolled back already
             self._db.execute("ROLLBACK")
 
     def _commit(self, body: bytes) -> list[int]:
         """Everything of a batch; gives the ids of its events."""
         batch: dict[str, Any] = msgspec.msgpack.decode(body)
-        self._insert_samples(batch["columns"])
         db = self._db
+        db.executemany(INSERT_BLOCK, batch["blocks"])
         db.executemany(INSERT_REPORT, batch["reports"])
         db.executemany(UPSERT_STATE, batch["states"])
-        db.executemany(UPSERT_POSITION, batch["positions"])
+        if progress := batch["progress"]:
+            db.execute(INSERT_PROGRESS, (progress,))
+            self._unfolded += 1
+            if self._unfolded >= FOLD_AFTER:
+                self._fold()
         if quarantine := batch["quarantine"]:
             db.executemany(INSERT_QUARANTINE, quarantine)
             for robot in {row[1] for row in quarantine}:
                 db.execute(TRIM_QUARANTINE, (robot, self._options.quarantine_limit))
         return [db.execute(INSERT_EVENT, event).lastrowid or 0 for event in batch["events"]]
 
-    def _insert_samples(self, columns: list[list[Any]]) -> None:
-        rows: Iterable[tuple[Any, ...]] = chain.from_iterable(map(self._rows, columns))
-        flat = chain.from_iterable(rows)
-        while len(some := list(islice(flat, 5 * WIDE))) == 5 * WIDE:
-            self._db.execute(INSERT_WIDE, some)
-        self._db.executemany(INSERT_ONE, zip(*[iter(some)] * 5, strict=True))
+    def _fold(self) -> None:
+        """Bring the positions of the last commits to their place."""
+        latest: dict[tuple[str, str], tuple[str, str, int, str]] = {}
+        for (data,) in self._db.execute("SELECT data FROM progress ORDER BY id"):
+            for robot, epoch, seq, beyond in msgspec.json.decode(data):
+                latest[robot, epoch] = robot, epoch, seq, msgspec.json.encode(beyond).decode()
+        self._db.executemany(UPSERT_POSITION, latest.values())
+        self._db.execute("DELETE FROM progress")
+        self._unfolded = 0
 
-    def _rows(self, column: list[Any]) -> Iterable[tuple[Any, ...]]:
-        robot, channel, declared, unit, ts, values = column
-        if isinstance(values, bytes):  # integers beyond 64 bits, which msgpack cannot carry
-            values = msgspec.json.decode(values)
-        if len(ts) != len(values):
-            raise ValueError(f"{robot}: channel {channel!r} has {len(values)} values for {len(ts)} times")
-        series = self._series_id(robot, channel, declared, unit)
-        split: Iterable[Cells] = cells(values, declared) if values else ()
-        return ((series, t, *cell) for t, cell in zip(ts, split, strict=True))
-
-    def _series_id(self, robot: str, channel: str, declared: str, unit: str | None) -> int:
-        known = self._series.get((robot, channel))
-        if known is not None and known[1] == declared and known[2] == unit:
-            return known[0]
-        found = self._db.execute(UPSERT_SERIES, (robot, channel, declared, unit)).fetchall()
-        series = int(found[0][0])
-        self._series[robot, channel] = (series, declared, unit)
-        return series
+    def _compact(self, body: bytes) -> bool:
+        """Carry out a plan; False when what it is made of is no longer there, and nothing is changed then."""
+        plan = msgspec.msgpack.decode(body, type=Plan)
+        db = self._db
+        for table, ids in (("block", plan.blocks), ("chunk", plan.old_chunks), ("rollup", plan.old_rollups)):
+            gone = db.executemany(f"DELETE FROM {table} WHERE id = ?", [(n,) for n in ids])  # noqa: S608 - constants
+            if ids and gone.rowcount != len(ids):
+                raise NotThere(f"{len(ids) - gone.rowcount} rows of {table}")
+        db.executemany(INSERT_CHUNK, map(msgspec.structs.astuple, plan.chunks))
+        db.executemany(INSERT_ROLLUP, map(msgspec.structs.astuple, plan.rollups))
+        db.executemany(UPSERT_SERIES, map(msgspec.structs.astuple, plan.newest))
+        return True
 
     def _add_robot(self, body: bytes) -> None:
         robot = msgspec.msgpack.decode(body)
@@ -188,17 +196,8 @@ class Writer:
         db = self._db
         if not db.execute("SELECT 1 FROM robot WHERE id = ?", (robot,)).fetchone():
             raise NotThere(robot)
-        self._series = {key: known for key, known in self._series.items() if key[0] != robot}
-        left = SLICE
-        for (series,) in db.execute("SELECT id FROM series WHERE robot = ?", (robot,)).fetchall():
-            slice_of = "DELETE FROM sample WHERE id IN (SELECT id FROM sample WHERE series_id = ? LIMIT ?)"
-            left -= db.execute(slice_of, (series, left)).rowcount
-            if left <= 0:
-                return True
-            db.execute("DELETE FROM series WHERE id = ?", (series,))
         for statement in PURGES:
-            left -= db.execute(statement, (robot, left)).rowcount
-            if left <= 0:
+            if db.execute(statement, (robot, SLICE)).rowcount:
                 return True
         db.execute("DELETE FROM robot WHERE id = ?", (robot,))
         return False

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -147,6 +147,11 @@ class Connection(asyncio.Protocol):
             return False
         self._transport.write(packets.publish(topic, payload))
         return True
+
+    def publish_many(self, messages: Iterable[tuple[str, bytes]]) -> None:
+        """Send messages at QoS 0, or none of them when the broker does not keep up."""
+        if self._lost is None and self._writable:
+            self._transport.write(b"".join([packets.publish(topic, payload) for topic, payload in messages]))
 
     def clear(self, topic: str) -> None:
         """Let the broker forget the message that it retains on a topic."""

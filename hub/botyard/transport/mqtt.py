@@ -144,6 +144,12 @@ class MqttTransport(Transport):
             return False  # the loss of the connection is said once, by the task that keeps it up
         return True
 
+    async def acknowledge(self, acks: Sequence[Envelope]) -> None:
+        """As `Transport.acknowledge`: all of them in one write."""
+        client = self._client
+        if client is not None and client.alive:
+            client.publish_many((topics.down(ack.robot, ack.type), encode(ack)) for ack in acks)
+
     async def _keep_connected(self) -> None:
         attempt = 0
         while True:

@@ -9,7 +9,7 @@ import asyncio
 import re
 import secrets
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import msgspec
@@ -55,6 +55,7 @@ class Feed:
         self._seen: dict[str, float] = {}
         self._encoded: dict[str, msgspec.Raw] = {}
         self._unsubscribe: list[Any] = []
+        self._no_samples: Callable[[], None] | None = None
         self.closing = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -63,7 +64,6 @@ class Feed:
             bus.subscribe(RobotChanged, lambda change: self._robot(change.robot)),
             bus.subscribe(RobotSeen, self._robot_seen),
             bus.subscribe(RobotRemoved, lambda change: self._robot(change.robot)),
-            bus.subscribe(SamplesReceived, self._samples),
             bus.subscribe(EventCommitted, lambda change: self._event(change.event)),
             bus.subscribe(TransportChanged, lambda _change: self._hub_changed()),
         ]
@@ -81,6 +81,8 @@ class Feed:
     async def __aexit__(self, *exc: object) -> None:
         for unsubscribe in self._unsubscribe:
             unsubscribe()
+        if self._no_samples is not None:
+            self._no_samples()
 
     # --- from the bus
 
@@ -123,7 +125,7 @@ class Feed:
     def _samples(self, received: SamplesReceived) -> None:
         for client in self._clients:
             if received.robot in client.watched:
-                client.add_samples(received.robot, received.columns)
+                client.add_samples(received.robot, received.columns())
 
     def _hub_changed(self) -> None:
         for client in self._clients:
@@ -135,10 +137,15 @@ class Feed:
     def join(self, client: Client) -> None:
         """From now on, note for this client what changes."""
         self._clients.add(client)
+        if self._no_samples is None:  # nobody makes events of samples while nobody looks
+            self._no_samples = self._hub.bus.subscribe(SamplesReceived, self._samples)
 
     def leave(self, client: Client) -> None:
         """Forget the client."""
         self._clients.discard(client)
+        if not self._clients and self._no_samples is not None:
+            self._no_samples()
+            self._no_samples = None
 
     @property
     def position(self) -> str:

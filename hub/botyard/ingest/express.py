@@ -1,0 +1,143 @@
+"""The express line: telemetry of a robot whose last message was in order, too, without the questions already answered.
+
+Nearly all messages of a fleet are of that kind. Anything about a message that is not as it was (another connection, an
+unknown channel, a time that may be absurd, a value of another type) leaves it to `Ingest.receive`, which decides; here
+nothing is ever refused. `benchmarks/ingest.py` shows what it saves.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+
+from botyard.core.actor import robot_actor
+from botyard.core.bus import Bus
+from botyard.core.events import SamplesReceived
+from botyard.fleet.admission import Admission, Admitted
+from botyard.fleet.fleet import Fleet
+from botyard.fleet.presence import Standing
+from botyard.fleet.record import RobotRecord
+from botyard.ingest.committer import Committer
+from botyard.ingest.times import TimeCheck
+from botyard.ingest.tracker import EpochTracker, Seen, Tracker
+from botyard.plugin.api import Inbound
+from botyard.store.hot import shard_of
+from botyard_schemas import Envelope, Telemetry
+from botyard_schemas.clock import Clock
+from botyard_schemas.fast import Vocabulary, decode_telemetry
+
+MAX_LANES = 50_000
+# The fleet hears of a sign of life at most this often: seconds. It only matters to those who watch for silence.
+SEEN_EVERY = 1.0
+
+
+class Lane:
+    """What is known of the robot that publishes on a topic."""
+
+    __slots__ = ("admitted", "epoch", "key", "next_sign", "record", "robot", "shard", "tracker")
+
+    def __init__(self, robot: str, epoch: str, admitted: Admitted, record: RobotRecord, tracker: EpochTracker) -> None:
+        self.robot = robot
+        self.epoch = epoch
+        self.key = robot, epoch
+        self.admitted = admitted
+        self.record = record
+        self.tracker = tracker
+        self.shard = shard_of(robot)
+        self.next_sign = 0.0
+
+
+class Express:
+    """Takes what it can. `settle` is called after each group of messages."""
+
+    def __init__(
+        self,
+        times: TimeCheck,
+        fleet: Fleet,
+        bus: Bus,
+        clock: Clock,
+        tracker: Tracker,
+        committer: Committer,
+        counters: Counter[str],
+        say_given_up: Callable[[str, str], None],
+    ) -> None:
+        self._say_given_up = say_given_up
+        self._times = times
+        self._fleet = fleet
+        self._bus = bus
+        self._clock = clock
+        self._tracker = tracker
+        self._committer = committer
+        self._counters = counters
+        self._vocabulary = Vocabulary()
+        self._lanes: dict[str, Lane] = {}
+        self._accepted = self._duplicate = self._out_of_order = self._samples = 0
+
+    def learn(self, message: Inbound, envelope: Envelope, body: Telemetry) -> None:
+        """`receive` has taken this message in: the next one like it may come here."""
+        self._vocabulary.learn(body)
+        robot = envelope.robot
+        admitted, record = self._fleet.admitted(robot), self._fleet.get(robot)
+        tracker = self._tracker.use(robot, envelope.epoch)
+        if admitted is None or record is None or tracker is None or admitted.decision[0] is not Admission.ACCEPTED:
+            return
+        if len(self._lanes) >= MAX_LANES:
+            self._lanes.clear()
+        self._lanes[message.topic] = Lane(robot, envelope.epoch, admitted, record, tracker)
+
+    def take(self, message: Inbound) -> bool:
+        """Take a message in; False when it is not for this line, and then nothing was changed."""
+        lane = self._lanes.get(message.topic)
+        if lane is None or message.retained:
+            return False
+        admitted = self._fleet.admitted(lane.robot)
+        if admitted is not lane.admitted or admitted.transport != message.transport or admitted.peer != message.peer:
+            return False
+        if self._tracker.use(*lane.key) is not lane.tracker:
+            return False
+        found = decode_telemetry(message.payload)
+        if found is None or found.robot != lane.robot or found.epoch != lane.epoch:
+            return False
+        lowest, highest = self._times.window(message.received)
+        ts = found.ts
+        if not lowest <= ts <= highest:
+            return False
+        samples = self._vocabulary.sound(found.body, lowest - ts, highest - ts)
+        if samples < 0:
+            return False
+        batch = self._committer.batch
+        batch.touch(*lane.key, message.transport)
+        seen = lane.tracker.offer(found.seq)
+        if lane.tracker.given_up:
+            self._say_given_up(*lane.key)
+        if seen is Seen.DUPLICATE:
+            self._duplicate += 1
+            return True
+        if seen is Seen.OUT_OF_ORDER:
+            self._out_of_order += 1
+        batch.keep(lane.shard, message.payload, ts, found.body, samples)
+        self._samples += samples
+        self._accepted += 1
+        self._observe(lane, message)
+        if self._bus.listened(SamplesReceived):
+            robot = lane.robot
+            self._bus.publish(SamplesReceived(actor=robot_actor(robot), robot=robot, ts=ts, body=found.body))
+        return True
+
+    def settle(self) -> None:
+        """Count what was taken, and let it be committed."""
+        counters = self._counters
+        counters["accepted"] += self._accepted
+        counters["samples"] += self._samples
+        if self._duplicate:
+            counters["duplicate"] += self._duplicate
+        if self._out_of_order:
+            counters["out_of_order"] += self._out_of_order
+        self._accepted = self._duplicate = self._out_of_order = self._samples = 0
+        self._committer.wake()
+
+    def _observe(self, lane: Lane, message: Inbound) -> None:
+        record, now = lane.record, self._clock.monotonic()
+        if now >= lane.next_sign or record.presence.standing is not Standing.ONLINE:
+            lane.next_sign = now + SEEN_EVERY
+            self._fleet.sign_of_life(lane.robot, message)
+        else:
+            record.last_seen = message.received

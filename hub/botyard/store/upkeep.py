@@ -1,0 +1,197 @@
+"""Compaction: decides when, and passes bytes from the database to the compactor and its plans back.
+
+New telemetry stays in blocks for some minutes, so that a chunk gets enough rows to compress well, and less when there
+is much of it, so that reading it stays quick. Reading, planning and writing happen in other processes: here bytes pass.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from typing import Any, Protocol, Self
+
+from botyard.core.tasks import Tasks
+from botyard.store.base import Block, StoreError
+from botyard.store.helper import Helper
+from botyard_schemas.clock import Clock
+
+log = logging.getLogger(__name__)
+
+COMPACTOR = "botyard.store.compactor"
+
+PERIOD = 5.0  # seconds between looks at what is due
+AGE = 300.0  # seconds after which a shard is compacted
+BYTES = 4 << 20  # or when it has so many bytes
+MOST = 8 << 20  # bytes that one plan is made of
+MERGE_PERIOD = 60.0  # seconds between looks for what can be merged
+GATHERED = 8  # small chunks, or parts of a rollup, that are worth merging
+SETTLED = 7_200_000_000  # µs after which a rollup hardly gets more parts
+KEYS = 50  # chunks or rollups that one plan merges
+
+
+class Shelf(Protocol):
+    """A database, as far as compaction uses it. What is read and what is planned is msgpack (see `compaction`)."""
+
+    async def hot(self, shard: int, most: int) -> bytes:
+        """The oldest blocks of a shard as `Work`, up to so many bytes; empty when there are none."""
+
+    async def mergeable(self, gathered: int, settled: int, most: int) -> bytes:
+        """What can be merged as `Work`; empty when nothing is worth it."""
+
+    async def carry_out(self, plan: bytes) -> None:
+        """Do what a `Plan` says in one transaction. Raises KeyError when what it is made of is no longer there."""
+
+
+class Upkeep:
+    """Compacts while its `async with` lasts. `note` tells it what was committed."""
+
+    def __init__(self, shelf: Shelf, clock: Clock) -> None:
+        self._shelf = shelf
+        self._clock = clock
+        self._bytes: Counter[int] = Counter()
+        self._since: dict[int, float] = {}
+        self._tasks = Tasks()
+        self._wake = asyncio.Event()
+        self._asked: list[tuple[int | None, asyncio.Future[None]]] = []
+        self._next_merge = 0.0
+        self._problem = ""
+        self._closed = True
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        self._closed = False
+        self._tasks.start(self._tick(), "hub.store.upkeep.tick")
+        self._tasks.start(self._run(), "hub.store.upkeep")
+        return self
+
+    async def __aexit__(self, *exc: Any) -> None:
+        self._closed = True
+        self._tasks.cancel()
+        await self._tasks.__aexit__(*exc)
+
+    def found(self, waiting: Iterable[tuple[int, int, int]]) -> None:
+        """Shard, messages and bytes of what an earlier life has left."""
+        for shard, _, size in waiting:
+            self._add(shard, size)
+
+    def note(self, blocks: Iterable[Block]) -> None:
+        """These were committed."""
+        for block in blocks:
+            self._add(block.shard, len(block.data))
+
+    def _add(self, shard: int, size: int) -> None:
+        self._bytes[shard] += size
+        self._since.setdefault(shard, self._clock.monotonic())
+
+    async def compact(self, shard: int | None = None) -> None:
+        """Compact a shard, or everything and merge what can be merged, now. Raises StoreError."""
+        if self._closed:
+            raise StoreError("the store is closed")
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asked.append((shard, done))
+        self._wake.set()
+        await done
+
+    async def _tick(self) -> None:
+        while True:
+            await self._clock.sleep(PERIOD)
+            self._wake.set()
+
+    async def _run(self) -> None:
+        async with AsyncExitStack() as stack:
+            helper: Helper | None = None  # started when there is something to do
+            try:
+                while True:
+                    await self._wake.wait()
+                    self._wake.clear()
+                    asked, self._asked = self._asked, []
+                    due = self._due()
+                    if helper is None and (asked or due):
+                        helper = await self._start(stack, asked)
+                    if helper is not None:
+                        await self._answer(helper, asked)
+                        await self._keep_up(helper, due)
+            finally:
+                self._refuse(self._asked, StoreError("the store is closed"))
+
+    async def _start(
+        self, stack: AsyncExitStack, asked: list[tuple[int | None, asyncio.Future[None]]]
+    ) -> Helper | None:
+        try:
+            return await stack.enter_async_context(Helper("compactor", COMPACTOR, [], self._clock))
+        except StoreError as error:
+            self._say(str(error))
+            self._refuse(asked, error)
+            return None
+
+    def _due(self) -> list[int]:
+        now = self._clock.monotonic()
+        return [shard for shard, since in self._since.items() if now - since >= AGE or self._bytes[shard] >= BYTES]
+
+    async def _answer(self, helper: Helper, asked: list[tuple[int | None, asyncio.Future[None]]]) -> None:
+        for index, (shard, done) in enumerate(asked):
+            try:
+                for one in list(self._since) if shard is None else [shard]:
+                    await self._compact(helper, one)
+                if shard is None:
+                    await self._merge(helper, gathered=2)
+            except StoreError as error:
+                self._refuse([(shard, done)], error)
+            except asyncio.CancelledError:
+                self._refuse(asked[index:], StoreError("the store is closed"))
+                raise
+            else:
+                if not done.done():
+                    done.set_result(None)
+
+    async def _keep_up(self, helper: Helper, due: list[int]) -> None:
+        try:
+            for shard in due:
+                await self._compact(helper, shard)
+            if self._clock.monotonic() >= self._next_merge:
+                self._next_merge = self._clock.monotonic() + MERGE_PERIOD
+                await self._merge(helper, gathered=GATHERED)
+        except StoreError as error:
+            self._say(str(error))
+        else:
+            self._say("")
+
+    async def _compact(self, helper: Helper, shard: int) -> None:
+        size, since = self._bytes.pop(shard, 0), self._since.pop(shard, self._clock.monotonic())
+        try:
+            while work := await self._shelf.hot(shard, MOST):
+                await self._plan(helper, work)
+        except BaseException:
+            self._bytes[shard] += size
+            self._since[shard] = min(since, self._since.get(shard, since))
+            raise
+
+    async def _merge(self, helper: Helper, gathered: int) -> None:
+        settled = self._clock.now() - SETTLED
+        for _ in range(100):  # what cannot be merged any further must not be tried for ever
+            work = await self._shelf.mergeable(gathered, settled, KEYS)
+            if not work:
+                return
+            await self._plan(helper, work)
+
+    async def _plan(self, helper: Helper, work: bytes) -> None:
+        plan = await helper.ask("compact", work)
+        try:
+            await self._shelf.carry_out(plan)
+        except KeyError:
+            log.debug("a plan to compact telemetry was outdated")
+
+    def _say(self, problem: str) -> None:
+        """Each problem once, and its end."""
+        if problem and problem != self._problem:
+            log.error("telemetry is not compacted: %s; trying again", problem)
+        elif self._problem and not problem:
+            log.info("telemetry is compacted again")
+        self._problem = problem
+
+    @staticmethod
+    def _refuse(asked: list[tuple[int | None, asyncio.Future[None]]], error: StoreError) -> None:
+        for _, done in asked:
+            if not done.done():
+                done.set_exception(error)

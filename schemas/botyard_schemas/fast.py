@@ -1,0 +1,130 @@
+"""The short way for telemetry: what nearly every message of a fleet is, checked in a third of the time.
+
+`decode_telemetry` takes a message apart straight into its class, and accepts only what the schemas accept, too; the
+tests prove that. Whatever it does not recognise it leaves to `codec`, which decides and finds the words.
+"""
+
+from collections.abc import Callable
+from types import NoneType
+from typing import Any, Literal
+
+import jsonschema_rs
+import msgspec
+
+from botyard_schemas.messages import Channel, Telemetry
+from botyard_schemas.validation import schema
+
+MAX_KNOWN = 100_000
+_WIDEST = 2**53 - 1  # the largest integer of the contract
+
+_ONLY: dict[str, frozenset[type]] = {
+    "number": frozenset((float, int, NoneType)),
+    "integer": frozenset((int, NoneType)),
+    "boolean": frozenset((bool, NoneType)),
+    "text": frozenset((str, NoneType)),
+    "pose": frozenset((dict, NoneType)),
+    "geo": frozenset((dict, NoneType)),
+}
+
+
+class FastTelemetry(msgspec.Struct, frozen=True, gc=False):
+    """A telemetry message. `body` keeps the contract only as far as `sound` says so."""
+
+    v: Literal[1]
+    robot: str
+    epoch: str
+    seq: int
+    ts: int
+    type: Literal["telemetry"]
+    body: Telemetry
+    robot_ts: int | None = None
+    unsynced: Any = None  # whose stamps are to be corrected: not for the short way
+
+
+_decode = msgspec.json.Decoder(FastTelemetry).decode
+
+
+def decode_telemetry(payload: bytes) -> FastTelemetry | None:
+    """The message, or None when it is not telemetry as it usually is."""
+    try:
+        found = _decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if not 1 <= found.seq <= _WIDEST or not 0 <= found.ts <= _WIDEST:
+        return None
+    if found.unsynced is not None:
+        return None
+    if found.robot_ts is not None and not 0 <= found.robot_ts <= _WIDEST:
+        return None
+    return found
+
+
+class Vocabulary:
+    """Channels whose name, type and unit are known to be allowed, so that each is checked only once."""
+
+    def __init__(self) -> None:
+        self._known: set[tuple[str, str, str | None]] = set()
+
+    def learn(self, body: Telemetry) -> None:
+        """Remember the channels of a body that keeps the contract."""
+        for group in body.groups:
+            for channel in group.channels:
+                if len(self._known) >= MAX_KNOWN:
+                    self._known.clear()
+                self._known.add((channel.name, channel.type, channel.unit))
+
+    def sound(self, body: Telemetry, lowest: int, highest: int) -> int:
+        """The number of samples in a body that keeps the contract and whose times are between `lowest` and `highest`,
+        relative to the envelope's; -1 when that cannot be said here."""
+        known, samples = self._known, 0
+        groups = body.groups
+        if not 1 <= len(groups) <= 1024:
+            return -1
+        for group in groups:
+            times = group.dt
+            count = len(times)
+            if count == 1:
+                if not lowest <= times[0] <= highest:
+                    return -1
+            elif count == 0 or count > 65536 or min(times) < lowest or max(times) > highest:
+                return -1
+            if not 1 <= len(group.channels) <= 4096:
+                return -1
+            for channel in group.channels:
+                values = channel.values
+                if len(values) != count or (channel.name, channel.type, channel.unit) not in known:
+                    return -1
+                if count == 1 and type(values[0]) is float and channel.type == "number":
+                    samples += 1  # the most usual one
+                elif (found := _samples(channel)) < 0:
+                    return -1
+                else:
+                    samples += found
+        return samples
+
+
+def _samples(channel: Channel) -> int:
+    """How many values a column has that are not null; -1 when they are not certainly of its type."""
+    values, kind = channel.values, channel.type
+    only = _ONLY.get(kind)
+    types = set(map(type, values))
+    if only is None or not types <= only:
+        return -1
+    holes = values.count(None) if NoneType in types else 0
+    present = [value for value in values if value is not None] if holes else values
+    if int in types and present and not (min(present) >= -_WIDEST and max(present) <= _WIDEST):
+        return -1
+    if kind == "text" and present and len(max(present, key=len)) > 65536:
+        return -1
+    if (check := _CHECKS.get(kind)) and not all(map(check, present)):
+        return -1
+    return len(values) - holes
+
+
+def _compiled(name: str) -> Callable[[Any], bool]:
+    whole = schema("telemetry")
+    part = {"$ref": f"#/$defs/{name}", "$defs": whole["$defs"]}
+    return jsonschema_rs.Draft202012Validator(part).is_valid
+
+
+_CHECKS = {name: _compiled(name) for name in ("pose", "geo")}
