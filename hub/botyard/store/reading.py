@@ -113,7 +113,6 @@ async def _merged(source: Source, wanted: Wanted) -> AsyncIterator[_Entry]:
     for robot, of_robot in runs.items():
         for channel, run in of_robot.items():
             _push(heap, _of_run(run, robot, channel, wanted))
-    await source.breathe()
     waiting = source.chunks(wanted.robots, wanted.start, wanted.end)
     number = 0
     upcoming = await anext(waiting, None)
@@ -167,10 +166,12 @@ def _of_chunk(row: ChunkRow, number: int, wanted: Wanted) -> Iterator[_Entry]:
 
 
 async def _hot(source: Source, wanted: Wanted) -> Runs:
-    blocks = await source.blocks(wanted.shards, wanted.start, wanted.end)
-    found: Runs = {}
+    """What is not compacted yet."""
     robots = None if wanted.robots is None else set(wanted.robots)
-    return hot.runs(blocks, robots, None if wanted.channels is None else set(wanted.channels)) if blocks else found
+    channels = None if wanted.channels is None else set(wanted.channels)
+    found = hot.runs(await source.blocks(wanted.shards, wanted.start, wanted.end), robots, channels)
+    await source.breathe()
+    return found
 
 
 async def series(source: Source, robot: str, lowest: int, highest: int) -> list[SeriesRow]:
