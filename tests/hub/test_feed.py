@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from botyard.core.actor import HUB
-from botyard.core.events import Column, EventCommitted
+from botyard.core.events import EventCommitted
+from botyard.core.samples import Column
 from botyard.store.base import StoredEvent
 from botyard.testing import RunningHub, running_hub
 from botyard.web.client import MAX_EVENT_BYTES, MAX_EVENTS, MAX_FAULTS, MAX_SAMPLE_BYTES, MAX_SAMPLES, Client

@@ -1,22 +1,11 @@
 """Everything that happens inside the hub and that a part may listen to. Subscribe by class at the `Bus`."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 from botyard.core.actor import Actor
+from botyard.core.samples import Column, columns_of
 from botyard.store.base import EventRow, StoredEvent
-from botyard_schemas.messages import Telemetry, ValueType
-
-
-class Column(NamedTuple):
-    """Samples of one channel; `ts` (µs since 1970) and `values` have the same length, and no value is None."""
-
-    robot: str
-    channel: str
-    type: ValueType
-    unit: str | None
-    ts: list[int]
-    values: list[Any]
+from botyard_schemas.messages import Telemetry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,17 +61,7 @@ class SamplesReceived(HubEvent):
 
     def columns(self) -> list[Column]:
         """The samples by channel, with absolute times and without the gaps. Made when they are asked for."""
-        columns = []
-        for group in self.body.groups:
-            times = [self.ts + dt for dt in group.dt]
-            for channel in group.channels:
-                ts, values = times, channel.values
-                if None in values:
-                    kept = [(t, value) for t, value in zip(times, values, strict=True) if value is not None]
-                    ts, values = [t for t, _ in kept], [value for _, value in kept]
-                if values:
-                    columns.append(Column(self.robot, channel.name, channel.type, channel.unit, ts, values))
-        return columns
+        return columns_of(self.robot, self.ts, self.body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from collections import deque
 
 import msgspec
 
-from botyard.core.events import Column
+from botyard.core.samples import Column
 from botyard.web.frames import Samples
 
 # What waits for one client at most.
