@@ -1,6 +1,7 @@
 """Real processes for tests: hubs, robots and whatever else, on free ports."""
 
 import contextlib
+import getpass
 import os
 import random
 import shutil
@@ -17,6 +18,7 @@ import httpx
 import psutil
 import yaml
 
+ROOT = Path(__file__).parents[1]
 WITHIN = 30.0
 ARTIFACTS = Path(__file__).parents[1] / "artifacts"
 
@@ -171,6 +173,11 @@ class Mosquitto:
         self._config = folder / f"mosquitto-{self.port}.conf"
         self._config.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\n")
         self._running: Running | None = None
+
+    def configure(self, *lines: str) -> None:
+        """Add lines about the listener to its configuration, and let it read this user's files."""
+        user = f"user {getpass.getuser()}"  # as root it would become another
+        self._config.write_text("\n".join([self._config.read_text(), *lines, user]) + "\n")
 
     def start(self) -> None:
         """Start, and wait until it answers."""

@@ -27,6 +27,8 @@ PORTS = {"mqtt": 1883, "mqtts": 8883, "mqtt+ws": 80, "mqtt+wss": 443}
 WEBSOCKET_PATH = "/mqtt"
 # How a broker says that it does not know version 5: the code of MQTT 3.1.1, and that of MQTT 5.
 UNKNOWN_VERSION = (0x01, 0x84)
+# What the client says when the socket is closed without a word.
+UNSPECIFIED = 0x80
 
 
 @dataclass(slots=True)
@@ -74,17 +76,20 @@ class MqttTransport:
         """A client that is connected, with version 5 where the broker speaks it. Raises MqttError."""
         if self.version == "5" or (self.version == "auto" and not self._old):
             try:
-                return await _enter(self._client(will, aiomqtt.ProtocolVersion.V5))
+                within = self.timeout if self.version == "5" else self.timeout / 2
+                client = await _enter(self._client(will, aiomqtt.ProtocolVersion.V5, within))
+                client.timeout = self.timeout
+                return client
             except aiomqtt.MqttError as error:
                 if self.version == "5" or not _may_be_old(error):
                     raise
-        client = await _enter(self._client(will, aiomqtt.ProtocolVersion.V311))
+        client = await _enter(self._client(will, aiomqtt.ProtocolVersion.V311, self.timeout))
         if self.version == "auto" and not self._old:
             self._old = True  # until the next start, so that each new connection costs one attempt
             log.debug("the broker at %s does not speak MQTT 5; going on with 3.1.1", self.address)
         return client
 
-    def _client(self, will: Will, version: aiomqtt.ProtocolVersion) -> aiomqtt.Client:
+    def _client(self, will: Will, version: aiomqtt.ProtocolVersion, within: float) -> aiomqtt.Client:
         parts = urlsplit(self.url)
         over_websocket = parts.scheme.startswith("mqtt+")
         client = aiomqtt.Client(
@@ -98,7 +103,7 @@ class MqttTransport:
             # version 5 calls it clean start, and has it by default
             clean_session=True if version is aiomqtt.ProtocolVersion.V311 else None,
             keepalive=self.keepalive,
-            timeout=self.timeout,
+            timeout=within,
             transport="websockets" if over_websocket else "tcp",
             websocket_path=self._path if over_websocket else None,
             max_queued_incoming_messages=MAX_INCOMING,
@@ -181,15 +186,20 @@ def client_id(robot: str) -> str:
 
 
 def _may_be_old(error: aiomqtt.MqttError) -> bool:
-    """Whether a broker that does not know version 5 may have answered so."""
-    if isinstance(error, aiomqtt.MqttCodeError):
-        code = error.rc if isinstance(error.rc, int) else getattr(error.rc, "value", None)
-        return code in UNKNOWN_VERSION
-    return False
+    """Whether a broker that does not know version 5 may have answered so. Some say nothing and close; aiomqtt takes
+    that for a broker that does not answer."""
+    return _code(error) in UNKNOWN_VERSION or "timed out" in str(error)
+
+
+def _code(error: BaseException) -> int | None:
+    code = getattr(error, "rc", None)
+    return code if isinstance(code, int) else getattr(code, "value", None)
 
 
 def _reason(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    cause = error.__cause__
-    return str(cause) if cause is not None and str(cause) else str(error)
+    cause = error.__cause__ or error
+    if _code(cause) == UNSPECIFIED:
+        return "the connection was lost"
+    return str(cause) or str(error)

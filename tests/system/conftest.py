@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.processes import HubProcess, Mosquitto, Running
+from tests.processes import ROOT, HubProcess, Mosquitto, Running
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def start_edge(tmp_path: Path) -> Iterator[Callable[..., Running]]:
         file = tmp_path / f"{robot['robot']}.yaml"
         file.write_text(yaml.safe_dump(robot))
         command = [sys.executable, "-m", "botyard_edge.cli", "run", str(file), *arguments]
-        edge = Running(command, tmp_path, robot["robot"])
+        edge = Running(command, tmp_path, robot["robot"], {"PYTHONPATH": str(ROOT)})
         started.append(edge)
         return edge
 

@@ -31,8 +31,10 @@ class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Which broker is used: the embedded one at host and port when `url` is None."""
 
     url: str | None = None
+    ca: str | None = None
     host: str = "127.0.0.1"
     port: int = 1883
+    websocket_port: int | None = None
 
 
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,6 +149,8 @@ def _beyond_the_schema(raw: dict[str, Any], path: Path | None, environ: Mapping[
             problems.append(f"{where('broker', 'url')}: broker.url: {url!r}: {error}")
         if not host:
             problems.append(f"{where('broker', 'url')}: broker.url: {url!r} names no host")
+    if (ca := raw["broker"]["ca"]) and not ((path.parent if path else Path()) / ca).is_file():
+        problems.append(f"{where('broker', 'ca')}: broker.ca: there is no file {ca!r}")
     for index, site in enumerate(raw["fleet"]["sites"]):
         file = (path.parent if path else Path()) / site
         if not file.is_file():

@@ -43,7 +43,7 @@ class BrokerError(Exception):
 class BrokerSettings:
     """What the broker is started with. `token` is the password that everybody has to give, None for no password.
 
-    `max_payload` in bytes. Port 0 takes any free one.
+    `max_payload` in bytes. Port 0 takes any free one. `websocket_port` takes MQTT over WebSocket, None: no port does.
     """
 
     host: str
@@ -51,6 +51,7 @@ class BrokerSettings:
     folder: Path
     max_payload: int
     token: str | None = None
+    websocket_port: int | None = None
 
 
 class EmbeddedBroker:
@@ -65,6 +66,8 @@ class EmbeddedBroker:
     async def __aenter__(self) -> Self:
         self._binary = find_binary()
         self.port = await _claim_soon(self._settings.host, self._settings.port)
+        if self._settings.websocket_port:
+            await _claim_soon(self._settings.host, self._settings.websocket_port, "broker.websocket_port")
         await asyncio.to_thread(self._write_config)
         await self._start()
         await self._tasks.__aenter__()
@@ -119,6 +122,13 @@ class EmbeddedBroker:
             },
             "mqtt": {"host": self._settings.host, "port": self.port},
         }
+        if self._settings.websocket_port:
+            # without TLS, as MQTT itself: a proxy adds it where it is wanted
+            config["websocket"] = {
+                "host": self._settings.host,
+                "port": self._settings.websocket_port,
+                "no_tls": True,
+            }
         if self._settings.token:
             # an MQTT client gives it as its password, with any user name
             config["authorization"] = {"token": self._settings.token}
@@ -215,19 +225,19 @@ def find_binary() -> str:
     )
 
 
-async def _claim_soon(host: str, port: int) -> int:
+async def _claim_soon(host: str, port: int, setting: str = "broker.port") -> int:
     """As `_claim`, but patient: the broker of a hub that was killed takes a moment to go."""
     deadline = asyncio.get_running_loop().time() + CLAIM_WITHIN
     while True:
         try:
-            return _claim(host, port)
+            return _claim(host, port, setting)
         except BrokerError:
             if asyncio.get_running_loop().time() > deadline:
                 raise
         await asyncio.sleep(0.05)
 
 
-def _claim(host: str, port: int) -> int:
+def _claim(host: str, port: int, setting: str) -> int:
     """The port if it is free, or a free one for 0. Raises BrokerError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
@@ -237,7 +247,7 @@ def _claim(host: str, port: int) -> int:
         except OSError as error:
             raise BrokerError(
                 f"the embedded broker cannot listen on {host}:{port}: {error.strerror}; another broker may run there: "
-                "set broker.port to a free port, or broker.url to that broker"
+                f"set {setting} to a free port, or broker.url to that broker"
             ) from error
         claimed: int = probe.getsockname()[1]
         return claimed

@@ -50,6 +50,7 @@ def _embedded_settings(config: Config, token: str | None) -> BrokerSettings:
         # well above our own limit, so that a message that is too large reaches the quarantine and cuts nobody off
         max_payload=min(max(8 * 1024 * 1024, 8 * config.ingest.max_message_bytes), MAX_PAYLOAD),
         token=None if is_loopback(config.broker.host) else token,
+        websocket_port=config.broker.websocket_port,
     )
 
 
@@ -170,9 +171,12 @@ class MqttTransport(Transport):
             attempt = min(attempt + 1, 10)
 
     def _connect(self) -> AbstractAsyncContextManager[Connection]:
-        address = self._address
+        address, config = self._address, self._context.config
+        ca = config.base / config.broker.ca if config.broker.ca else None
         login = Login(f"botyard-hub-{secrets.token_hex(4)}", address.username, address.password)
-        return connected(address.host, address.port, login, ssl.create_default_context() if address.tls else None)
+        return connected(
+            address.host, address.port, login, ssl.create_default_context(cafile=ca) if address.tls else None
+        )
 
     async def _read(self, client: Connection) -> None:
         while True:
