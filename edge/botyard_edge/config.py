@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -26,7 +27,8 @@ from botyard_schemas.messages import About
 from botyard_schemas.settings import SettingsError
 
 PREFIX = "BOTYARD_EDGE"
-# What a transport takes from the link together, unless it has one of them itself.
+# Ways that a URL can name, and what a transport takes from the link together, unless it has one of them itself.
+SCHEMES = ("mqtt", "mqtts", "mqtt+ws", "mqtt+wss", "ws", "wss")
 WHO = ("username", "password", "token")
 
 
@@ -188,8 +190,11 @@ def _beyond_the_schema(link: Mapping[str, Any], path: Path) -> Iterator[str]:
     found = [(("link", "transports", index), one) for index, one in enumerate(link["transports"])]
     for keys, one in [(("link",), link), *found]:
         name = "link" if len(keys) == 1 else f"link.transports[{keys[2]}]"
-        if trouble := _trouble_with(one["url"]):
-            yield f"{settings.locate(path, (*keys, 'url'))}: {name}.url: {one['url']!r} {trouble}"
+        where = settings.locate(path, (*keys, "url"))
+        if "@" in one["url"]:  # it may hold a password, so it is not repeated
+            yield f"{where}: {name}.url: credentials stand in {name}.username and .password"
+        elif trouble := _trouble_with(one["url"]):
+            yield f"{where}: {name}.url: {one['url']!r} {trouble}"
         tls = one.get("tls") or {}
         if tls.get("key") and not tls.get("certificate"):
             yield f"{settings.locate(path, (*keys, 'tls', 'key'))}: {name}.tls.key: there is no certificate beside it"
@@ -199,12 +204,17 @@ def _beyond_the_schema(link: Mapping[str, Any], path: Path) -> Iterator[str]:
 
 
 def _trouble_with(url: str) -> str | None:
-    parts = urlsplit(url)
     try:
-        if not parts.hostname or parts.port == 0:
-            return "names no host, or an impossible port"
+        parts = urlsplit(url)
+        port = parts.port
     except ValueError as error:
         return f"cannot be used: {error}"
+    if parts.scheme not in SCHEMES:
+        return f"is no way to a hub, expected one that begins with {', '.join(f'{name}://' for name in SCHEMES)}"
+    if not re.fullmatch(r"[A-Za-z0-9._:-]+", parts.hostname or "") or port == 0:
+        return "names no host, or an impossible one"
+    if parts.query or parts.fragment:
+        return "has something after its path, which nobody would read"
     if parts.scheme in ("mqtt", "mqtts") and parts.path.strip("/"):
         return "has a path; MQTT over WebSocket is written mqtt+ws:// or mqtt+wss://"
     if parts.scheme in ("ws", "wss") and parts.path.strip("/") and not parts.path.endswith("/edge/v1"):

@@ -65,7 +65,7 @@ def test_environment_wins_over_the_file_down_to_driver_options(tmp_path: Path) -
         ("robot: r1\ndrivers:\n  replay: {options: {}}\n", 'drivers.replay.options: "file" is a required property'),
         (
             "robot: r1\ndrivers: {sim: {}}\nlink:\n  url: http://x\n",
-            'robot.yaml:4: link.url: "http://x" does not match',
+            'robot.yaml:4: link.url: 'http://x' is no way',
         ),
         ("robot: r1\ndrivers: [sim]\n", "robot.yaml:2: drivers:"),
         ("robot: r1\ndrivers: {sim: {}}\nplugins: 5\n", "robot.yaml:3: plugins:"),
@@ -103,3 +103,59 @@ def test_defaults_are_valid_themselves() -> None:
     for _, part in _parts(robot_schema()):
         if "default" in part:
             Draft202012Validator(part).validate(json.loads(json.dumps(part["default"])))
+
+
+@pytest.mark.parametrize(
+    ("link", "line", "said"),
+    [
+        ("url: http://hub", 4, "link.url: 'http://hub' is no way to a hub, expected one that begins with mqtt://"),
+        ("url: mqtt://me:secret@hub", 4, "link.url: credentials stand in link.username and .password"),
+        ("url: 'ws://'", 4, "link.url: 'ws://' names no host"),
+        ("url: ws://hub/edge/v1?robot=r1", 4, "has something after its path"),
+        ("url: mqtt://hub:70000", 4, "link.url: 'mqtt://hub:70000' cannot be used: Port out of range"),
+        (
+            "url: mqtt://hub/mqtt",
+            4,
+            "link.url: 'mqtt://hub/mqtt' has a path; MQTT over WebSocket is written mqtt+ws://",
+        ),
+        ("url: ws://hub:9001/mqtt", 4, "link.url: 'ws://hub:9001/mqtt' is not the hub's WebSocket"),
+        ("tls: {ca: none.pem}", 4, "link.tls.ca: there is no file 'none.pem'"),
+        ("tls: {key: robot.yaml}", 4, "link.tls.key: there is no certificate beside it"),
+        ("transports:\n  - url: mqtt://a\n  - url: mqtt://b/c", 6, "link.transports[1].url: 'mqtt://b/c' has a path"),
+        ("transports:\n  - url: mqtt://a\n    pasword: x", 6, "pasword"),
+    ],
+)
+def test_transports_that_cannot_work_are_told_with_line_and_value(
+    tmp_path: Path, link: str, line: int, said: str
+) -> None:
+    indented = link.replace("\n", "\n  ")
+    path = write(tmp_path, f"robot: r1\ndrivers: {{sim: {{}}}}\nlink:\n  {indented}\n")
+    with pytest.raises(SettingsError) as caught:
+        load_config(path, {})
+    assert said in str(caught.value)
+    assert f":{line}: " in str(caught.value)
+
+
+def test_transports_take_from_the_link_what_they_do_not_say(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").touch()
+    text = """
+robot: r1
+drivers: {sim: {}}
+link:
+  token: abc
+  keepalive: 7
+  tls: {ca: ca.pem}
+  transports:
+    - url: mqtts://broker
+      username: me
+      password: secret
+      mqtt_version: "5"
+      tls: {}
+    - url: wss://hub
+      keepalive: 9
+"""
+    first, second = load_config(write(tmp_path, text), {}).transports
+    assert (first.username, first.password, first.token) == ("me", "secret", None)
+    assert (first.keepalive, first.version, first.tls.ca) == (7, "5", tmp_path / "ca.pem")
+    assert (second.username, second.password, second.token) == (None, None, "abc")
+    assert (second.keepalive, second.version, second.tls.ca) == (9, "auto", tmp_path / "ca.pem")

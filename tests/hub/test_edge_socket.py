@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,13 +12,14 @@ from typing import Any
 import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from botyard.core.hub import Hub
 from botyard.plugin.manager import build_plugin_manager
 from botyard.testing import PLUGINS, hub_config, wait_until
 from botyard.transport.websocket import WebSocketTransport
 from botyard_schemas import Command, Envelope
+from tests.hub.support import make_flaky
 
 DEFAULTS = (*PLUGINS, "botyard.transport.websocket")
 
@@ -318,6 +320,34 @@ async def test_silent_socket_is_closed_with_a_reason(tmp_path: Path, monkeypatch
         code, reason = await closing(socket)
         assert (code, reason[:21]) == (4003, "nothing was heard for")
         await hub.until("offline", "socket_closed")
+
+
+async def test_hub_that_is_behind_stops_reading_and_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flaky = make_flaky(monkeypatch)
+    async with running(tmp_path, ingest={"batch_samples": 20}) as hub, hub.socket() as stuck:
+        await stuck.send(event(1))
+        await acknowledged(stuck, 1)
+        flaky().broken = True
+        sending = asyncio.create_task(send_many(stuck, range(2, 2002)))
+        counters = hub.hub.ingest.counters if hub.hub.ingest else Counter()
+        await wait_until(lambda: counters["received"] > 5)
+        await asyncio.sleep(0.5)
+        assert counters["received"] < 100
+        assert not sending.done(), "the robot feels it"
+        async with hub.socket() as fresh:
+            await wait_until(lambda: sending.done())
+            assert (await hub.get("hub"))["transports"][0]["connections"] == 1
+            flaky().broken = False
+            await send_many(fresh, range(2, 202))
+            await acknowledged(fresh, 201)
+    assert isinstance(sending.exception(), ConnectionClosed)
+
+
+async def send_many(socket: ClientConnection, numbers: range) -> None:
+    for seq in numbers:
+        await socket.send(event(seq, padding="x" * 10_000))
 
 
 async def test_plain_request_to_the_socket_hears_how_to_open_it(tmp_path: Path) -> None:
