@@ -65,7 +65,7 @@ def test_environment_wins_over_the_file_down_to_driver_options(tmp_path: Path) -
         ("robot: r1\ndrivers:\n  replay: {options: {}}\n", 'drivers.replay.options: "file" is a required property'),
         (
             "robot: r1\ndrivers: {sim: {}}\nlink:\n  url: http://x\n",
-            'robot.yaml:4: link.url: 'http://x' is no way',
+            "robot.yaml:4: link.url: 'http://x' is no way",
         ),
         ("robot: r1\ndrivers: [sim]\n", "robot.yaml:2: drivers:"),
         ("robot: r1\ndrivers: {sim: {}}\nplugins: 5\n", "robot.yaml:3: plugins:"),
