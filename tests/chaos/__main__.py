@@ -85,7 +85,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--robots", type=int, choices=range(1, len(ROBOTS) + 1), default=len(ROBOTS))
     parser.add_argument("--store", choices=("sqlite", "postgres", "both"), default="both")
     parser.add_argument("--broker", choices=("embedded", "mosquitto", "both"), default="embedded")
-    parser.add_argument("--transports", choices=tuple(WIRES), default="mqtt", help="how robots reach the hub")
+    parser.add_argument("--transports", choices=tuple(WIRES), default="both", help="how robots reach the hub")
     parser.add_argument("--folder", help="where the data of a campaign go, which are kept when it fails")
     parser.add_argument("--plan", action="store_true", help="print what would happen, and do nothing")
     return parser.parse_args()

@@ -5,6 +5,7 @@ Whoever ends by itself is started again, as an operating system does it; that is
 
 import asyncio
 import contextlib
+import os
 import resource
 import signal
 import sys
@@ -29,6 +30,9 @@ from tests.processes import HubProcess, Mosquitto, Running, wait_until
 
 ROOT = Path(__file__).parents[2]
 SHIFTED = "tests.chaos.shifted"
+
+# Where processes find this repository's tests, beside what was set already.
+PYTHONPATH = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 # What each robot writes: how durable its outbox is, and samples per message. The last has little room.
 ROBOTS: dict[str, dict[str, Any]] = {
@@ -66,7 +70,7 @@ class Robot:
             "drivers": {"counting": {"options": {"size": kind["size"]}}},
             "telemetry": {"max_samples": kind["size"], "max_age": 0.5},
             "outbox": outbox,
-            "link": {"reconnect_max": 0.5, "resend_after": 1.0, "keepalive": 4, "time_period": 5.0, **link},
+            "link": link | {"reconnect_max": 0.5, "resend_after": 1.0, "keepalive": 4, "time_period": 5.0},
         }
         self._file.write_text(yaml.safe_dump(settings))
 
@@ -74,7 +78,7 @@ class Robot:
         """Start it; it goes on counting where its last life was cut off."""
         self.journal.begin_life()
         environment = {
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": PYTHONPATH,
             JOURNAL: str(self.journal.writing),
             CONTROL: str(self._control_file),
             NEXT: f"{self.book.next_number} {self.book.next_mark}",
@@ -138,7 +142,7 @@ class World:
             settings["broker"] = {"url": f"mqtt://127.0.0.1:{proxy.port}"}
         control_file = self.folder / "hub.control"
         self.hub_control = Control.create(control_file)
-        environment = {"PYTHONPATH": str(ROOT), CONTROL: str(control_file)}
+        environment = {"PYTHONPATH": PYTHONPATH, CONTROL: str(control_file)}
         self.hub = HubProcess(hub_folder, settings, module=SHIFTED, environment=environment)
         stack.callback(self._end_hub)
         broker = self.mosquitto.port if self.mosquitto else self.hub.broker_port
@@ -162,8 +166,6 @@ class World:
         """How a robot reaches the hub. Of two ways every other robot prefers the other."""
         schemes = {"robots": "mqtt", "websocket": "ws"}
         ways = [f"{schemes[wire]}://127.0.0.1:{proxy.port}" for wire, proxy in self.proxies.items() if wire in schemes]
-        if len(ways) == 1:
-            return {"url": ways[0]}
         ordered = [ways[(rank + place) % len(ways)] for place in range(len(ways))]
         return {"transports": [{"url": url} for url in ordered], "connect_within": 6.0, "return_after": 3.0}
 

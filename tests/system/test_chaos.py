@@ -14,7 +14,8 @@ ROBOTS = ("beta", "gamma")  # one writes each message, the other in groups
 # Seeds whose few faults are of many kinds, and not the same ones.
 CAMPAIGNS = [
     pytest.param(11, Setting(ROBOTS, store="sqlite"), id="sqlite"),
-    pytest.param(9, Setting(ROBOTS, store="postgres"), id="postgres"),
+    pytest.param(10, Setting(ROBOTS, store="sqlite", wires=("websocket",)), id="sqlite-websocket"),
+    pytest.param(9, Setting(ROBOTS, store="postgres", wires=("robots", "websocket")), id="postgres-both"),
     pytest.param(
         7,
         Setting(ROBOTS, store="sqlite", broker="mosquitto", wires=("robots", "hub")),
