@@ -1,19 +1,21 @@
 """A TCP relay in a thread: it can cut, fall silent, and cut what is idle, as proxies on the way to a hub do."""
 
 import asyncio
+import ssl
 import threading
 from typing import Any, Self
 
 
 class Relay:
     """Forwards a free port to `target` on this machine while its `with` lasts. With `idle` it cuts connections on which
-    nothing has moved for so many seconds."""
+    nothing has moved for so many seconds; with `tls` it is what a proxy with TLS is."""
 
-    def __init__(self, target: int, *, idle: float | None = None) -> None:
+    def __init__(self, target: int, *, idle: float | None = None, tls: ssl.SSLContext | None = None) -> None:
         self.port = 0
         self.cuts = 0
         self._target = target
         self._idle = idle
+        self._tls = tls
         self._open = True
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="relay", daemon=True)
@@ -50,7 +52,7 @@ class Relay:
     async def _start(self) -> None:
         self._flowing = asyncio.Event()
         self._flowing.set()
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _stop(self) -> None:

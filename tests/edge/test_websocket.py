@@ -2,15 +2,18 @@
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import trustme
 
 from botyard.core.hub import Hub
 from botyard.plugin.manager import build_plugin_manager
 from botyard.testing import PLUGINS, hub_config
+from botyard_edge.tls import Tls
 from botyard_edge.transport import Session, TransportError, Will
 from botyard_edge.websocket import WebSocketTransport
 from botyard_schemas import topics
@@ -109,6 +112,23 @@ async def test_session_whose_network_takes_nothing_ends_in_bounded_time(hub: Hub
             with pytest.raises(TransportError):
                 await asyncio.wait_for(flood(session), 10)
         relay.heal()
+
+
+async def test_session_through_a_proxy_with_tls_checks_its_certificate(hub: Hub, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    with Relay(int((hub.web_url or "").rpartition(":")[2]), tls=context) as relay:
+        url = f"wss://localhost:{relay.port}"
+        async with WebSocketTransport("r1", url, tls=Tls(tmp_path / "ca.pem")).session(WILL) as session:
+            await session.publish(topics.up("r1", "event"), event(1), qos=1)
+            async for topic, _ in session.messages():
+                assert topic == topics.down("r1", "ack")
+                break
+        with pytest.raises(TransportError, match="certificate verify failed"):
+            async with WebSocketTransport("r1", url).session(WILL):
+                pass
 
 
 @pytest.mark.parametrize(
