@@ -156,6 +156,20 @@ async def test_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: P
     assert applied(path) == [*RELEASED, "0099_future"]
 
 
+async def test_database_with_samples_of_a_development_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "hub.db"
+    await made(path)
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE sample (id INTEGER)")
+        db.execute("INSERT INTO sample VALUES (1)")
+        db.execute("DELETE FROM tortoise_migrations WHERE name >= '0004'")
+        db.commit()
+    with pytest.raises(StoreError, match=r"hub\.db: this database holds samples in a form .*another file"):
+        async with SqliteStore(path):
+            pass
+    assert "sample" in tables(path)
+
+
 async def test_database_of_another_program_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "hub.db"
     with contextlib.closing(sqlite3.connect(path)) as db:

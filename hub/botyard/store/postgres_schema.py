@@ -70,6 +70,8 @@ class PostgresDatabase(schema.Database):
             applied = {row["name"] for row in await connection.execute_query_dict(query, [schema.APP])}
         if not schema.outstanding(self._server.name, "a database", tables, applied):
             return
+        if "sample" in tables and await connection.execute_query_dict("SELECT 1 FROM sample LIMIT 1"):
+            raise schema.refuse_rows(self._server.name, "a database")
         async with self._server.pool("botyard migrations", size=1, patience=None) as pool:
             settings = schema.settings(__name__, pool=pool, server=self._server)
             try:

@@ -102,6 +102,14 @@ def outstanding(name: str, other: str, tables: set[str], applied: set[str]) -> l
     return sorted(known - applied)
 
 
+def refuse_rows(name: str, other: str) -> StoreError:
+    """What is said of a database that has samples as rows, which no release made: they are not thrown away."""
+    return StoreError(
+        f"{name}: this database holds samples in a form that only development versions had; "
+        f"give the hub {other.replace('a ', 'another ')}"
+    )
+
+
 async def migrate(
     settings: dict[str, Any], editor: "Callable[[BaseDBAsyncClient, bool], BaseSchemaEditor]", name: str
 ) -> None:

@@ -31,6 +31,8 @@ class SqliteDatabase(schema.Database):
             applied = {row["name"] for row in await connection.execute_query_dict(query, [schema.APP])}
         if not schema.outstanding(str(self._path), "a file", tables - {"sqlite_sequence"}, applied):
             return
+        if "sample" in tables and await connection.execute_query_dict("SELECT 1 FROM sample LIMIT 1"):
+            raise schema.refuse_rows(str(self._path), "a file")
         from tortoise.migrations.schema_editor import SqliteSchemaEditor  # slow, and only needed after an upgrade
 
         # SQLite changes some columns by making a new table and dropping the old one, which foreign keys would refuse.
