@@ -147,9 +147,9 @@ def test_compacting_piece_by_piece_and_merging_gives_the_samples_and_the_rollups
                 expected.setdefault((robot, channel, ts // width * width), []).append(value)
         assert found.keys() == expected.keys()
         for key, bucket in found.items():
-            some = expected[key]
-            assert (bucket.samples, bucket.min, bucket.max) == (len(some), min(some), max(some))
-            assert math.isclose(bucket.mean, math.fsum(some) / len(some), rel_tol=1e-9, abs_tol=1e-9)
+            numbers = expected[key]
+            assert (bucket.samples, bucket.min, bucket.max) == (len(numbers), min(numbers), max(numbers))
+            assert math.isclose(bucket.mean, math.fsum(numbers) / len(numbers), rel_tol=1e-9, abs_tol=1e-9)
 
 
 def test_chunk_is_never_longer_than_readers_rely_on() -> None:
