@@ -5,7 +5,7 @@ import logging
 
 import typer
 
-from botyard.cli import robots
+from botyard.cli import robots, store
 from botyard.cli.console import complain, out, set_up_logging
 from botyard.cli.options import ConfigOption, load_or_exit
 from botyard.plugin.manager import PluginError, build_plugin_manager, call_hook
@@ -26,6 +26,7 @@ def build_app() -> typer.Typer:
     app.command()(hub)
     app.command()(version)
     app.add_typer(robots.app, name="robots")
+    app.add_typer(store.app, name="store")
     app.add_typer(config_app, name="config")
     try:
         call_hook(build_plugin_manager(), "botyard_commands", app=app)

@@ -18,6 +18,9 @@ WEEK = 7 * DAY
 MONDAY = 4 * DAY  # the first one after 1970-01-01
 
 _LOWER = "SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE oid = 'chunk_late'::regclass"
+_PARTS = """SELECT relname, pg_get_expr(relpartbound, oid) FROM pg_class JOIN pg_inherits ON inhrelid = oid
+    WHERE inhparent = 'chunk'::regclass"""
+_BOUNDS = re.compile(r"FOR VALUES FROM \('?(-?\d+)'?\) TO \('?(-?\d+)'?\)")
 _MOVE = """WITH moved AS (DELETE FROM chunk_late WHERE start < $1 RETURNING *) INSERT INTO chunk SELECT * FROM moved"""
 
 
@@ -59,6 +62,20 @@ async def extend(connection: Connection, now: int, *, patience: float, reading: 
         attached = f"ALTER TABLE chunk ATTACH PARTITION chunk_late FOR VALUES FROM ({edges[-1]}) TO (MAXVALUE)"
         await connection.execute(attached, timeout=patience)
     return edges[-1]
+
+
+async def divide(connection: Connection, since: int) -> None:
+    """Of an empty table: a part for each week since that time, where one part covers all of them now."""
+    week = week_of(since)
+    for name, said in await connection.fetch(_PARTS):
+        found = _BOUNDS.fullmatch(said)
+        if found is None or not (first := int(found[1])) <= week < (end := int(found[2])) or end - first <= WEEK:
+            continue
+        await connection.execute(f'DROP TABLE "{name}"')
+        edges = sorted({first, *range(week, end, WEEK), end})
+        for start, until in pairwise(edges):
+            made = f"CREATE TABLE {_name(start)} PARTITION OF chunk FOR VALUES FROM ({start}) TO ({until})"
+            await connection.execute(made)
 
 
 def _name(start: int) -> str:

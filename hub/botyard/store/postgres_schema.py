@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tortoise.migrations.schema_editor.base import BaseSchemaEditor
 
 # Tables of extensions are nobody's.
-_TABLES = """SELECT relname AS name FROM pg_class
+TABLES = """SELECT relname AS name FROM pg_class
     WHERE relnamespace = current_schema()::regnamespace AND relkind IN ('r', 'p') AND NOT EXISTS
         (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e')"""
 
@@ -63,7 +63,7 @@ class PostgresDatabase(schema.Database):
         return schema.settings(__name__, pool=self._pool, server=self._server)
 
     async def _bring_up_to_date(self, connection: BaseDBAsyncClient) -> None:
-        tables = {row["name"] for row in await connection.execute_query_dict(_TABLES)}
+        tables = {row["name"] for row in await connection.execute_query_dict(TABLES)}
         applied = set()
         if schema.NOTES in tables:
             query = f"SELECT name FROM {schema.NOTES} WHERE app = $1"  # noqa: S608 - a constant

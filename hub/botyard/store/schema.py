@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 APP = "store"
 CONNECTION = "store"
 NOTES = "tortoise_migrations"  # the table in which Tortoise notes what was applied
+MARKER = "store_migration"  # the table that a database has while `botyard store migrate` fills it
 
 T = TypeVar("T")
 
@@ -91,6 +92,11 @@ def outstanding(name: str, other: str, tables: set[str], applied: set[str]) -> l
 
     Raises StoreError about the database `name`, which tells to use `other`, when it is not ours or is newer.
     """
+    if MARKER in tables:
+        raise StoreError(
+            f"{name}: `botyard store migrate` has not finished filling this database; give the same command again, "
+            f"or give the hub {other} of its own"
+        )
     if tables and not applied and tables != {NOTES}:
         raise StoreError(f"{name}: this database was not made by Botyard; give the hub {other} of its own")
     known = {module.name for module in pkgutil.iter_modules(migrations.__path__)}

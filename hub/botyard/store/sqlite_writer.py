@@ -215,6 +215,7 @@ def lock(path: Path) -> TextIO:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > give_up:
+                file.close()
                 raise Refused(f"{path}: another hub is using this database") from None
             time.sleep(0.02)
         else:
