@@ -163,7 +163,7 @@ class Fleet:
         changed = record.presence.on_message(message.received, now, sessions=message.transport != "http")
         if changed and self._watch.changed(record, before):
             self._bus.publish(RobotChanged(actor=robot_actor(robot), robot=robot))
-        else:
+        elif self._bus.listened(RobotSeen):
             self._bus.publish(RobotSeen(actor=robot_actor(robot), robot=robot, at=message.received))
 
     def glimpse(self, robot: str, message: Inbound) -> None:
