@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tools.gen import code, presence, settings, typescript, wire
+from tools.gen import code, database, presence, settings, typescript, wire
 from tools.gen.markdown import between_markers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WHOLE: dict[str, Callable[[Path], str]] = {
     "hub/dashboard/src/api/wire.gen.ts": typescript.wire,
     "hub/dashboard/src/api/models.gen.ts": typescript.models,
+    "hub/botyard/store/new.sql": database.new_sqlite,
 }
 # The same for the part of a page between its two markers; the rest of the page is written by hand.
 PARTS: dict[str, Callable[[Path], str]] = {

@@ -18,6 +18,7 @@ from botyard.store.compaction import Plan
 from botyard.store.frames import Answer, Mark, Request
 from botyard.store.sqlite_process import REFUSALS, Refused, arguments, connect, sentence, serve
 
+NEW = Path(__file__).with_name("new.sql")  # generated from the migrations, which a new file need not go through
 LOCK_WAIT = 5.0  # seconds that a new hub waits for the last one's writer to finish what it was given
 SLICE = 5000  # rows that one step of `purge` deletes, so that commits never wait long
 INSERT_BLOCK = 'INSERT INTO block (shard, start, "end", messages, data) VALUES (?, ?, ?, ?, ?)'
@@ -107,6 +108,8 @@ class Writer:
             if self._options.max_size is not None:
                 (page,) = self._db.execute("PRAGMA page_size").fetchone()
                 self._db.execute(f"PRAGMA max_page_count={max(1, self._options.max_size // int(page))}")
+            if not self._db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+                self._db.executescript(f"BEGIN IMMEDIATE; {NEW.read_text(encoding='utf-8')} COMMIT")
             found = (
                 self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'mark'").fetchone()
                 and self._db.execute(
