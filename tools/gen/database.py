@@ -21,11 +21,12 @@ def new_sqlite(_root: Path) -> str:
         path = Path(folder) / "new.db"
         asyncio.run(schema.migrate(schema.config(path), SqliteSchemaEditor, "a new database"))
         with contextlib.closing(sqlite3.connect(path)) as db:
-            made = [sql for (sql,) in db.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid")]
-            names = [name for (name,) in db.execute(f"SELECT name FROM {schema.NOTES} ORDER BY id")]
+            found = db.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid")
+            made = [sql for (sql,) in found]
+            names = [name for (name,) in db.execute(f"SELECT name FROM {schema.NOTES} ORDER BY id")]  # noqa: S608
     made = [sql for sql in made if "sqlite_sequence" not in sql]
     notes = [
-        f"INSERT INTO {schema.NOTES} (app, name, applied_at)\n"
+        f"INSERT INTO {schema.NOTES} (app, name, applied_at)\n"  # noqa: S608 - constants
         f"    VALUES ('{schema.APP}', '{name}', strftime('%Y-%m-%d %H:%M:%f', 'now') || '+00:00')"
         for name in names
     ]
