@@ -4,10 +4,10 @@ import asyncio
 import logging
 import re
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import aiomqtt
@@ -17,6 +17,7 @@ from botyard_edge.transport import Received, Session, TransportError, Will
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Version = Literal["auto", "5", "3.1.1"]
 
 # Commands that wait inside the client; past this they are dropped there with a warning, and the hub repeats them.
@@ -29,6 +30,8 @@ WEBSOCKET_PATH = "/mqtt"
 UNKNOWN_VERSION = (0x01, 0x84)
 # What the client says when the socket is closed without a word.
 UNSPECIFIED = 0x80
+# A connection that is accepted and closed, by a proxy for a broker that is away, or by a broker that is starting.
+NO_ANSWER = "the connection was closed before the broker answered"
 
 
 @dataclass(slots=True)
@@ -117,12 +120,48 @@ class MqttTransport:
 
 
 async def _enter(client: aiomqtt.Client) -> aiomqtt.Client:
+    inner = client._client  # noqa: SLF001
+    heard = inner.on_disconnect
+    inner.on_disconnect = _fail_early(client)
     try:
-        return await client.__aenter__()
+        await _cancellable(client.__aenter__())
     except (asyncio.CancelledError, aiomqtt.MqttError):
+        inner.on_disconnect = None
         # aiomqtt leaves the socket open, which would go on to live beside the next attempt's
-        client._client.disconnect()  # noqa: SLF001
+        inner.disconnect()
         raise
+    inner.on_disconnect = heard
+    return client
+
+
+def _fail_early(client: aiomqtt.Client) -> Any:
+    """Hears of a connection that ends before the broker has answered; aiomqtt would wait for the answer all the same.
+    What it ends with once it is answered, in the moment before aiomqtt is asked again, aiomqtt hears as usual."""
+    loop = asyncio.get_running_loop()
+
+    def fail() -> None:
+        if not client._connected.done():  # noqa: SLF001
+            client._connected.set_exception(aiomqtt.MqttError(NO_ANSWER))  # noqa: SLF001
+
+    def on_disconnect(*told: Any) -> None:
+        client._on_disconnect(*told)  # noqa: SLF001
+        loop.call_soon_threadsafe(fail)
+
+    return on_disconnect
+
+
+async def _cancellable(work: Awaitable[T]) -> T:
+    """What the work gives, unless this task is cancelled meanwhile.
+
+    aiomqtt waits by `asyncio.wait_for`. Before Python 3.12 that forgets a cancellation which comes in the same moment
+    as what is waited for, and whoever was cancelled would go on for ever.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    result = await work
+    if task and task.cancelling() > before:
+        raise asyncio.CancelledError
+    return result
 
 
 class _Leaving:
@@ -145,7 +184,7 @@ class _MqttSession:
 
     async def subscribe(self, topic: str) -> None:
         try:
-            granted = await self._client.subscribe(topic, qos=1)
+            granted = await _cancellable(self._client.subscribe(topic, qos=1))
         except aiomqtt.MqttError as error:
             raise TransportError(str(error)) from error
         # From 0x80 on it is how a broker says that it may not be listened to.
@@ -156,7 +195,7 @@ class _MqttSession:
         sending = self._client.publish(topic, payload, qos=qos, retain=retain)
         if qos == 0 or wait:
             try:
-                await sending
+                await _cancellable(sending)
             except aiomqtt.MqttError as error:
                 raise TransportError(str(error)) from error
             return
@@ -186,9 +225,8 @@ def client_id(robot: str) -> str:
 
 
 def _may_be_old(error: aiomqtt.MqttError) -> bool:
-    """Whether a broker that does not know version 5 may have answered so. Some say nothing and close; aiomqtt takes
-    that for a broker that does not answer."""
-    return _code(error) in UNKNOWN_VERSION or "timed out" in str(error)
+    """Whether a broker that does not know version 5 may have answered so. Some say nothing, and close or do not."""
+    return _code(error) in UNKNOWN_VERSION or str(error) == NO_ANSWER or "timed out" in str(error)
 
 
 def _code(error: BaseException) -> int | None:

@@ -132,3 +132,47 @@ async def test_embedded_broker_takes_version_3_over_tcp_and_websocket_after_one_
                 await passes(MqttTransport("r1", url, "r1", "secret", timeout=1.0, version="5"))
             with pytest.raises(TransportError):
                 await passes(MqttTransport("r1", url, "r1", "wrong", timeout=1.0))
+
+
+async def test_connection_that_is_closed_before_the_broker_answers_fails_at_once() -> None:
+    async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        attempts.append(await reader.read(100))
+        writer.close()
+
+    attempts: list[bytes] = []
+    async with await asyncio.start_server(close, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        async with asyncio.timeout(20.0):  # far less than what it may wait for an answer
+            with pytest.raises(TransportError, match="the connection was closed before the broker answered"):
+                await passes(MqttTransport("r1", f"mqtt://127.0.0.1:{port}", timeout=1000.0))
+    assert len(attempts) == 2, "a broker that knows only the older version may answer so"
+
+
+@pytest.mark.parametrize("turns", range(3))
+async def test_cancellation_in_the_moment_of_the_broker_s_answer_is_not_forgotten(tmp_path: Path, turns: int) -> None:
+    """What is cancelled must end, else a link that changes its transport waits for ever for the old connection."""
+    settings = BrokerSettings(host="127.0.0.1", port=0, folder=tmp_path, max_payload=1 << 20)
+    async with EmbeddedBroker(settings) as broker:
+        transport = MqttTransport("r1", f"mqtt://127.0.0.1:{broker.port}", version="3.1.1")
+        async with transport.session(WILL) as session:
+            inner: Any = session
+            confirm = inner._client._client.on_publish
+
+            def confirmed(*told: Any) -> None:
+                confirm(*told)
+                cancel_after(turns)
+
+            def cancel_after(turns: int) -> None:
+                if turns:
+                    asyncio.get_running_loop().call_soon(cancel_after, turns - 1)
+                else:
+                    cancelled.append(publishing.cancel())
+
+            inner._client._client.on_publish = confirmed
+            cancelled: list[bool] = []
+            publishing = asyncio.create_task(
+                session.publish(topics.up("r1", "event"), b"something", qos=1, wait=True), name="publishing"
+            )
+            await asyncio.wait({publishing}, timeout=20.0)
+            assert cancelled == [True], "it was cancelled before it had ended"
+            assert publishing.cancelled()

@@ -160,7 +160,8 @@ class Committer:
             await self._wanted.wait()
             if not self._stopping:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._full.wait(), self._config.batch_age)
+                    async with asyncio.timeout(self._config.batch_age):
+                        await self._full.wait()
             batch, self.batch = self.batch, OpenBatch()
             self._wanted.clear()
             if not self._stopping:
