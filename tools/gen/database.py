@@ -10,7 +10,7 @@ from tortoise.migrations.schema_editor import SqliteSchemaEditor
 
 from botyard.store import schema
 
-HEAD = """-- Generated from the migrations by `make gen`. A new database is made by this at once; the migrations, one after
+HEAD = """-- Generated from the migrations by `make gen`. A new database is made by this; the migrations, one after
 -- the other, would take half a second.
 """
 

@@ -1,4 +1,4 @@
--- Generated from the migrations by `make gen`. A new database is made by this at once; the migrations, one after
+-- Generated from the migrations by `make gen`. A new database is made by this; the migrations, one after
 -- the other, would take half a second.
 CREATE TABLE "tortoise_migrations" (
     "id" INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
