@@ -24,6 +24,11 @@ RESERVE = 0.1
 # This share of the room is made free at once, so that a full outbox is not tidied for every message.
 SPARE = 0.05
 
+# The hub's store is taken for reset when so many acknowledgements in a row, over so many seconds, are lower than an
+# earlier one. Fewer may only have been overtaken; a hub that was reset acknowledges no more until it is told.
+RESET_ACKS = 3
+RESET_SECONDS = 3.0
+
 # What is too old is looked for so often within the age that is allowed.
 AGE_CHECKS = 20
 
@@ -53,7 +58,9 @@ class OutboxCore(ABC):
         self._entries: dict[int, Entry] = {}
         self._notices: dict[int, Notice] = {}
         self._next = 1
-        self._forgotten = False
+        self._behind = 0  # acknowledgements in a row that were lower than an earlier one, and since when
+        self._behind_since = 0.0
+        self._reminded: int | None = None  # from where on the hub was told that it has had everything
         self._aged = 0.0
         self._room = asyncio.Event()
         self._empty = asyncio.Event()
@@ -145,9 +152,9 @@ class OutboxCore(ABC):
             log.warning("the hub acknowledged message %d, but only %d were made; ignored", seq, self._next - 1)
             return
         if seq < self.acknowledged:
-            self._remind(seq)
+            self._suspect(seq)
             return
-        self._forgotten = self._forgotten and seq == self.acknowledged
+        self._behind, self._reminded = 0, None
         self.acknowledged = seq
         for number in [number for number in self._notices if number <= seq]:
             del self._notices[number]
@@ -185,11 +192,20 @@ class OutboxCore(ABC):
         self._remove(spans)
         self._announce(spans, reason)
 
-    def _remind(self, seq: int) -> None:
-        """The hub acknowledges less than before: it has lost its memory (or an old message came late)."""
-        if self._forgotten:
+    def _suspect(self, seq: int) -> None:
+        """The hub acknowledges less than before: this was overtaken on the way, or the hub has lost its memory."""
+        now = self._clock.monotonic()
+        if not self._behind:
+            self._behind_since = now
+        self._behind += 1
+        if self._behind < RESET_ACKS or now - self._behind_since < RESET_SECONDS:
             return
-        self._forgotten = True
+        if self._reminded is None or seq < self._reminded:
+            self._remind(seq)
+
+    def _remind(self, seq: int) -> None:
+        """Tell a hub that was reset to an earlier state what it has had before, since that is not kept any more."""
+        self._reminded = seq
         log.warning("the hub acknowledges only up to %d, after %d before: its store was reset", seq, self.acknowledged)
         self._announce([(seq + 1, self.acknowledged)], "acknowledged before")
 

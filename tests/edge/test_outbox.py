@@ -209,17 +209,63 @@ async def test_outbox_keeps_the_time_at_which_a_message_was_made_while_it_waits_
     assert decode((await pending(outbox))[-1].payload).ts == 12345
 
 
-async def test_outbox_reminds_a_hub_that_lost_its_memory_once() -> None:
-    outbox = await opened()
-    for _ in range(5):
-        await outbox.put(telemetry())
-    outbox.ack(outbox.epoch, 4)
-    outbox.ack(outbox.epoch, 0)
-    outbox.ack(outbox.epoch, 0)
-    bodies = [decode(e.payload).body for e in await pending(outbox)]
-    notices = [body for body in bodies if isinstance(body, Event)]
-    assert [notice.data["ranges"] for notice in notices] == [[[1, 4]]]
+async def _acknowledged(messages: int) -> tuple[MemoryOutbox, VirtualClock]:
+    """An outbox from which so many messages are acknowledged, one by one."""
+    clock = VirtualClock()
+    outbox = await MemoryOutbox("r1", clock=clock, rng=random.Random(1), limits=Limits()).__aenter__()
+    for _ in range(messages):
+        outbox.ack(outbox.epoch, await outbox.put(telemetry()))
+    return outbox, clock
+
+
+async def _reminders(outbox: MemoryOutbox) -> list[Any]:
+    bodies = [decode(entry.payload).body for entry in await pending(outbox)]
+    return [body.data["ranges"] for body in bodies if isinstance(body, Event) and body.name == DROPPED]
+
+
+async def test_outbox_reminds_a_hub_that_was_reset_to_an_older_state_once() -> None:
+    outbox, clock = await _acknowledged(5)
+    waiting = await outbox.put(STATE)
+    for _ in range(10):
+        outbox.ack(outbox.epoch, 2)
+        await clock.advance(1.0)
+    assert await _reminders(outbox) == [[[3, 5]]]
     assert outbox.dropped == 0
+    assert [entry.seq for entry in await pending(outbox)] == [waiting, waiting + 1]
+    outbox.ack(outbox.epoch, waiting + 1)
+    assert outbox.backlog == 0
+
+
+async def test_outbox_reminds_a_hub_that_is_reset_a_second_time_further_back() -> None:
+    outbox, clock = await _acknowledged(9)
+    for known in (6, 6, 6, 6, 2, 2):
+        outbox.ack(outbox.epoch, known)
+        await clock.advance(1.5)
+    assert await _reminders(outbox) == [[[3, 9]]], "the first reminder is still open, and grows"
+
+
+@pytest.mark.parametrize(("count", "pause"), [(50, 0.01), (2, 60.0)])
+async def test_outbox_that_hears_few_overtaken_acknowledgements_does_not_take_the_hub_for_reset(
+    count: int, pause: float
+) -> None:
+    outbox, clock = await _acknowledged(100)
+    for known in range(count):
+        outbox.ack(outbox.epoch, known)
+        await clock.advance(pause)
+    assert outbox.backlog == 0
+
+
+async def test_outbox_on_a_network_that_reorders_for_hours_does_not_take_the_hub_for_reset() -> None:
+    outbox, clock = await _acknowledged(10)
+    order = random.Random(7)
+    for _ in range(300):
+        newest = await outbox.put(telemetry())
+        outbox.ack(outbox.epoch, newest)
+        for known in sorted(order.sample(range(newest - 10, newest), 3), reverse=True):
+            outbox.ack(outbox.epoch, known)
+            await clock.advance(0.5)
+    assert outbox.backlog == 0
+    assert outbox.head == 310
 
 
 async def test_outbox_ignores_an_acknowledgement_of_what_was_never_made() -> None:
