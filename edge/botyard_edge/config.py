@@ -25,6 +25,7 @@ from botyard_edge.writing import GROUP, Durability
 from botyard_schemas import settings
 from botyard_schemas.messages import About
 from botyard_schemas.settings import SettingsError
+from botyard_schemas.validation import field_path
 
 PREFIX = "BOTYARD_EDGE"
 # Ways that a URL can name, and what a transport takes from the link together, unless it has one of them itself.
@@ -118,6 +119,9 @@ def load_config(path: Path, environ: Mapping[str, str], *, plugins: pluggy.Plugi
     problems += _beyond_the_schema(loaded["link"], path)
     if problems:
         raise SettingsError(problems)
+    problems += _wrong_options(loaded["drivers"], known, path)
+    if problems:
+        raise SettingsError(problems)
     return _config(loaded, known, path)
 
 
@@ -201,6 +205,32 @@ def _beyond_the_schema(link: Mapping[str, Any], path: Path) -> Iterator[str]:
         for key in ("ca", "certificate", "key"):
             if tls.get(key) and not (path.resolve().parent / tls[key]).is_file():
                 yield f"{settings.locate(path, (*keys, 'tls', key))}: {name}.tls.{key}: there is no file {tls[key]!r}"
+
+
+def _wrong_options(
+    named: Mapping[str, Mapping[str, Any]], known: Mapping[str, DriverSpec], path: Path
+) -> Iterator[str]:
+    """What the drivers find wrong with their options, or else channels that two of them want to publish."""
+    wrong = False
+    for name, part in named.items():
+        for keys, sentence in known[part["type"]].check(part["options"]):
+            wrong = True
+            yield _said_of_option(path, name, keys, sentence)
+    if wrong:
+        return
+    owners: dict[str, str] = {}
+    for name, part in named.items():
+        for keys, channel in known[part["type"]].channels(part["options"]):
+            where = field_path(["drivers", name, "options", *keys])
+            if channel in owners:
+                sentence = f"channel {channel!r} is published by {owners[channel]} already; give one another name"
+                yield _said_of_option(path, name, keys, sentence)
+            owners.setdefault(channel, where)
+
+
+def _said_of_option(path: Path, name: str, keys: settings.Keys, sentence: str) -> str:
+    whole = ("drivers", name, "options", *keys)
+    return f"{settings.locate(path, whole)}: {field_path(list(whole))}: {sentence}"
 
 
 def _trouble_with(url: str) -> str | None:

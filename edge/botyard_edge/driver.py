@@ -7,7 +7,7 @@ the runtime does when a driver fails is said by the error's class.
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self, TypedDict, Unpack
@@ -30,6 +30,7 @@ __all__ = [
     "DriverContext",
     "DriverError",
     "DriverSpec",
+    "Found",
     "Geo",
     "Port",
     "Pose",
@@ -194,13 +195,23 @@ class Driver(ABC):
         """Bring the robot to rest, as soon as is safe. Called before the end and when the hub asks for it."""
 
 
+# A place in a driver's options (keys and indices, from the outside in), and what is to be said of it.
+Found = tuple[tuple[str | int, ...], str]
+
+
 @dataclass(frozen=True, slots=True)
 class DriverSpec:
-    """How a driver is registered: its name in `robot.yaml`, the JSON Schema of its options, and how it is made."""
+    """How a driver is registered: its name in `robot.yaml`, the JSON Schema of its options, and how it is made.
+
+    `check` finds what is wrong with options that keep the schema, as sentences; `channels` names the channels that
+    options ask for. Both are called before the driver is made, so that mistakes are told with file and line.
+    """
 
     name: str
     description: str
     factory: Callable[[DriverContext], Driver]
     options: Mapping[str, Any]
+    check: Callable[[Mapping[str, Any]], Iterable[Found]] = lambda _: ()
+    channels: Callable[[Mapping[str, Any]], Iterable[Found]] = lambda _: ()
 
     EMPTY_OPTIONS: ClassVar[Mapping[str, Any]] = {"type": "object", "additionalProperties": False, "properties": {}}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from botyard_edge.bus import Bus
 from botyard_edge.commands import CommandDesk
 from botyard_edge.config import Config, DriverSettings
-from botyard_edge.driver import ConfigurationError, Driver, DriverContext
+from botyard_edge.driver import Capabilities, ConfigurationError, Driver, DriverContext
 from botyard_edge.hubtime import HubClock
 from botyard_edge.node import Work
 from botyard_edge.outbox import Outbox
@@ -33,6 +33,7 @@ class DriverHost:
         self._clock = clock
         self._drivers: dict[str, Driver] = {}
         self._writers: dict[str, TelemetryWriter] = {}
+        self._owners: dict[str, str] = {}
 
     def work(self, settings: DriverSettings, rng: random.Random) -> Work:
         """Make the driver and let it run until it ends. A restart goes on with the same stream of `rng`."""
@@ -64,9 +65,19 @@ class DriverHost:
         for writer in self._writers.values():
             writer.cut()
 
+    def _claim(self, name: str, capabilities: Capabilities) -> None:
+        """The driver's channels are its own for as long as the robot runs, also while it is being restarted."""
+        for channel in capabilities.channels:
+            if (owner := self._owners.get(channel.name, name)) != name:
+                raise ConfigurationError(
+                    f"channel {channel.name!r} is published by the driver {owner} already; give one another name"
+                )
+        self._owners.update({channel.name: name for channel in capabilities.channels})
+
     async def _drive(self, name: str, driver: Driver, ready: Callable[[], None]) -> None:
         capabilities = driver.capabilities
         lossless = capabilities.lossless
+        self._claim(name, capabilities)
         writer = TelemetryWriter(
             capabilities.channels,
             self._outbox,
