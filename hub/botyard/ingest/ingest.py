@@ -8,9 +8,10 @@ from typing import Any, NamedTuple, Self
 from botyard.core.actor import HUB, robot_actor
 from botyard.core.bus import Bus
 from botyard.core.config import IngestConfig
-from botyard.core.events import SamplesReceived
+from botyard.core.events import RobotRemoved, SamplesReceived
 from botyard.fleet.admission import Admission
 from botyard.fleet.fleet import Fleet
+from botyard.ingest.clockwatch import ClockWatch
 from botyard.ingest.committer import RETRY_AFTER, Committer, Receipt
 from botyard.ingest.correction import Correction, Uncertain, uncertain_row
 from botyard.ingest.express import Express
@@ -69,6 +70,7 @@ class Ingest:
         self._bus = bus
         self._clock = clock
         self._times = TimeCheck(config, clock)
+        self._watch = ClockWatch(config, store, fleet, bus, clock)
         self._correction = Correction(self._say_uncertain)
         self._throttle = Throttle()
         self.counters: Counter[str] = Counter()
@@ -81,10 +83,14 @@ class Ingest:
 
     async def __aenter__(self) -> Self:
         self._tracker.load(await self._store.positions())
+        await self._watch.__aenter__()
         await self._committer.__aenter__()
+        self._unsubscribe = self._bus.subscribe(RobotRemoved, lambda removed: self._forget(removed.robot))
         return self
 
     async def __aexit__(self, *exc: Any) -> None:
+        self._unsubscribe()
+        await self._watch.__aexit__(*exc)
         await self._committer.__aexit__(*exc)
 
     @property
@@ -159,12 +165,19 @@ class Ingest:
                 return Receipt("waiting", None, "unsynced: nothing is known of that boot's clock yet, see `time`")
             envelope = corrected
         sane, problem = self._times.split(envelope, raw)
+        if problem is not None and self._watch.holds(envelope):
+            self.counters["waits_for_clock"] += 1
+            return Receipt("waiting", None, f"{problem}, unless the hub's own clock is behind, as it seems")
         if sane is None and problem is not None:
             return self._refuse_sequenced(message, problem)
         receipt = await self._take(message, sane or envelope)
         if problem is not None and receipt.outcome != "duplicate":
             return self._refuse(message, problem)
         return receipt
+
+    def _forget(self, robot: str) -> None:
+        self._correction.forget(robot)
+        self._watch.forget(robot)
 
     def _is_memory(self, message: Inbound) -> bool:
         """Whether it is only the broker's memory: of a robot that nobody knows (any more), or that it was cleared."""
@@ -209,6 +222,7 @@ class Ingest:
                 return self._committer.receipt("duplicate")
             if seen is Seen.OUT_OF_ORDER:
                 self.counters["out_of_order"] += 1
+            self._watch.in_order(robot)
             batch = self._committer.batch
             samples = batch.add(envelope, message.transport, encode(envelope))
             for epoch, first, last in given_up(envelope):
