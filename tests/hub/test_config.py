@@ -117,6 +117,27 @@ BAD = [
     ),
     ("fleet:\n  offline_after: 0\n", {}, "config.yaml:2: fleet.offline_after: 0 "),
     ("store:\n  quarantine_limit: 0\n", {}, "config.yaml:2: store.quarantine_limit: 0 is less than the minimum of 1"),
+    ("store:\n  keep:\n    event: 1\n", {}, "config.yaml:3: store.keep.event: unknown key, did you mean 'events'?"),
+    (
+        "store:\n  keep:\n    events:\n      days: 0\n",
+        {},
+        "config.yaml:4: store.keep.events.days: 0 is less than or equal to the minimum of 0",
+    ),
+    (
+        "store:\n  keep:\n    telemetry:\n      bytes: 20 XB\n",
+        {},
+        "config.yaml:4: store.keep.telemetry.bytes: '20 XB' is no size; write a number of bytes, or 500 MB, 20 GB",
+    ),
+    (
+        "store:\n  keep:\n    telemetry:\n      bytes: 999999\n",
+        {},
+        "config.yaml:4: store.keep.telemetry.bytes: 999999 is not between 1 MB and 1000 TB",
+    ),
+    (
+        "",
+        {"BOTYARD__STORE__KEEP__EVENTS__BYTES": "many"},
+        "environment variable BOTYARD__STORE__KEEP__EVENTS__BYTES: store.keep.events.bytes: 'many' is no size",
+    ),
     ("", {"BOTYARD__WEB__PORT": "x"}, 'environment variable BOTYARD__WEB__PORT: web.port: "x" is not of type'),
     ("", {"BOTYARD__WBE__PORT": "1"}, "environment variable BOTYARD__WBE__PORT: wbe: unknown key, did you mean 'web'?"),
     (
@@ -210,3 +231,23 @@ def test_is_loopback_knows_this_machine_from_others(host: str, local: bool) -> N
 
 def test_config_schema_is_json_that_says_where_it_comes_from() -> None:
     assert json.loads(json.dumps(config_schema()))["$id"] == "urn:botyard:schema:config"
+
+
+@pytest.mark.parametrize(
+    ("said", "size"),
+    [
+        ("2000000", 2_000_000),
+        ("500 MB", 500_000_000),
+        ("1.5GB", 1_500_000_000),
+        ("3 TiB", 3 * 2**40),
+        ("20000 kB", 20_000_000),
+        ("7000000 B", 7_000_000),
+        ("", None),
+        ("null", None),
+    ],
+)
+def test_config_size_is_read_as_people_write_it(tmp_path: Path, said: str, size: int | None) -> None:
+    text = f"store:\n  keep:\n    events:\n      bytes: {said}\n"
+    assert load_config(written(tmp_path, text), environ={}).store.keep.events.bytes == size
+    named = load_config(None, environ={"BOTYARD__STORE__KEEP__EVENTS__BYTES": said})
+    assert named.store.keep.events.bytes == size

@@ -37,6 +37,7 @@ OPERATIONS = [
     "GET /api/v1/robots/{robot}/messages",
     "GET /api/v1/robots/{robot}/state",
     "GET /api/v1/sites",
+    "GET /api/v1/store",
     "GET /healthz",
     "GET /readyz",
     "PATCH /api/v1/robots/{robot}",
@@ -45,6 +46,7 @@ OPERATIONS = [
     "POST /api/v1/robots/{robot}/retire",
     "POST /api/v1/robots/{robot}/return",
     "POST /api/v1/session",
+    "POST /api/v1/store/compact",
     "POST /api/v1/telemetry",
 ]
 # What is served and not part of the described API: pages and files.

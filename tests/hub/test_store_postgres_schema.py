@@ -135,7 +135,7 @@ async def test_new_database_is_made_and_opening_again_changes_nothing(
         "mark",
     }
     assert [record.message for record in caplog.records if record.levelno == logging.INFO] == [
-        "the database: brought up to date (0001_initial, 0002_weekly_samples, 0003_retired, 0004_columns)"
+        "the database: brought up to date (0001_initial, 0002_weekly_samples, 0003_retired, 0004_columns, 0005_totals)"
     ]
 
 
@@ -188,7 +188,7 @@ from tortoise import migrations
 from tortoise.migrations import operations as ops
 
 class Migration(migrations.Migration):
-    dependencies = [("store", "0004_columns")]
+    dependencies = [("store", "0005_totals")]
     operations = [ops.RunSQL("CREATE TABLE half (id int)"), ops.RunSQL("INSERT INTO no_such_table VALUES (1)")]
 """
 
@@ -196,10 +196,10 @@ class Migration(migrations.Migration):
 async def test_migration_that_fails_half_way_leaves_the_database_as_it_was(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "0005_half.py").write_text(FAILING)
+    (tmp_path / "0006_half.py").write_text(FAILING)
     with monkeypatch.context() as newer:
         newer.setattr(migrations, "__path__", [*migrations.__path__, str(tmp_path)])
-        newer.delitem(sys.modules, "botyard.store.migrations.0005_half", raising=False)
+        newer.delitem(sys.modules, "botyard.store.migrations.0006_half", raising=False)
         newer.setattr("tortoise.migrations.loader.reload", lambda module: module)
         with pytest.raises(StoreError, match=r"the database: it cannot be brought up to date: .*no_such_table"):
             async with store_at(url):

@@ -3,10 +3,9 @@
 import asyncio
 import datetime as dt
 import json
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 from urllib.parse import quote
 
-import httpx
 import msgspec
 import typer
 from rich.live import Live
@@ -15,18 +14,12 @@ from rich.text import Text
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from botyard.cli.console import complain, harmless, out
+from botyard.cli.asking import DEFAULT_URL, JsonOption, TokenOption, UrlOption, ask, fail
+from botyard.cli.console import harmless, out
 from botyard.web.frames import Changes, ServerFrame, Snapshot
 from botyard.web.models import Robot, RobotPage
 
 app = typer.Typer(help="The robots of a running hub.", no_args_is_help=True)
-
-UrlOption = Annotated[str, typer.Option("--url", envvar="BOTYARD_URL", help="Address of the hub.")]
-TokenOption = Annotated[
-    str | None, typer.Option("--token", envvar="BOTYARD_TOKEN", help="Access token, needed from another machine.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-DEFAULT_URL = "http://127.0.0.1:8080"
 
 # From this width on the table has all its columns.
 WIDE = 110
@@ -46,7 +39,7 @@ def list_robots(
     while True:
         query = {"registration": "any"} if everyone else {}
         page = msgspec.json.decode(
-            _get(url, token, "robots", {**query, "cursor": cursor} if cursor else query), type=RobotPage
+            ask("GET", url, token, "robots", {**query, "cursor": cursor} if cursor else query), type=RobotPage
         )
         robots += page.items
         cursor = page.next
@@ -65,20 +58,20 @@ def list_robots(
 @app.command()
 def show(robot: str, url: UrlOption = DEFAULT_URL, token: TokenOption = None) -> None:
     """Show everything that is known of one robot, as JSON."""
-    out.print_json(_get(url, token, f"robots/{robot}").decode())
+    out.print_json(ask("GET", url, token, f"robots/{robot}").decode())
 
 
 @app.command()
 def retire(robot: str, url: UrlOption = DEFAULT_URL, token: TokenOption = None) -> None:
     """Let a robot leave the fleet. What it sent stays."""
-    _ask("POST", url, token, f"robots/{quote(robot, safe='')}/retire")
+    ask("POST", url, token, f"robots/{quote(robot, safe='')}/retire")
     out.print(f"{harmless(robot)} has left the fleet; `botyard robots return` lets it take part again", markup=False)
 
 
 @app.command("return")
 def bring_back(robot: str, url: UrlOption = DEFAULT_URL, token: TokenOption = None) -> None:
     """Let a retired robot take part again."""
-    _ask("POST", url, token, f"robots/{quote(robot, safe='')}/return")
+    ask("POST", url, token, f"robots/{quote(robot, safe='')}/return")
     out.print(f"{harmless(robot)} takes part again", markup=False)
 
 
@@ -90,9 +83,9 @@ def watch(url: UrlOption = DEFAULT_URL, token: TokenOption = None) -> None:
     except KeyboardInterrupt:
         return
     except InvalidStatus as error:
-        _fail(f"the hub refuses: {json.loads(error.response.body or b'{}').get('detail', error)}")
+        fail(f"the hub refuses: {json.loads(error.response.body or b'{}').get('detail', error)}")
     except (OSError, ConnectionClosed, TimeoutError) as error:
-        _fail(f"no connection to the hub at {url}: {error}")
+        fail(f"no connection to the hub at {url}: {error}")
 
 
 async def _watch(url: str, token: str | None) -> None:
@@ -154,27 +147,3 @@ def _ago(ts: int | None) -> str:
     if seconds < 120:
         return f"{seconds} s ago"
     return f"{seconds // 60} min ago" if seconds < 7200 else f"{seconds // 3600} h ago"
-
-
-def _get(url: str, token: str | None, path: str, query: dict[str, Any] | None = None) -> bytes:
-    return _ask("GET", url, token, path, query)
-
-
-def _ask(method: str, url: str, token: str | None, path: str, query: dict[str, Any] | None = None) -> bytes:
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    try:
-        answer = httpx.request(method, f"{url.rstrip('/')}/api/v1/{path}", params=query, headers=headers, timeout=10)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        _fail(f"no answer from the hub at {url}: {error}; is it running? Start it with `botyard hub`")
-    if answer.is_error:
-        try:
-            detail = answer.json()["detail"]
-        except (ValueError, KeyError):
-            detail = f"HTTP status {answer.status_code}"
-        _fail(f"the hub refuses: {detail}")
-    return answer.content
-
-
-def _fail(sentence: str) -> NoReturn:
-    complain(sentence)
-    raise typer.Exit(1)

@@ -10,6 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from botyard.cli import store_info
 from botyard.cli.console import complain, err, harmless, out
 from botyard.cli.options import ConfigOption, load_or_exit
 from botyard.core.config import Config, StoreConfig
@@ -28,6 +29,10 @@ INTERRUPTED = 130  # as shells say it of Ctrl+C
 @app.callback()
 def store() -> None:
     """The hub's database."""
+
+
+app.command()(store_info.info)
+app.command()(store_info.compact)
 
 
 @app.command()

@@ -5,6 +5,7 @@ import functools
 import ipaddress
 import json
 import os
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +15,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from botyard_schemas import settings
+
+_SIZE = re.compile(r"([0-9]{1,16}(?:\.[0-9]{1,6})?) ?(?:([kKMGT]?)(i?)B)?")
+SMALLEST, LARGEST = 10**6, 10**15
 
 Role = Literal["ingest", "web", "scheduler"]
 
@@ -37,11 +41,30 @@ class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True):
     websocket_port: int | None = None
 
 
+class Keep(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a class of data is kept, and how much of it; None: for ever, and all."""
+
+    days: float | None = None
+    bytes: int | None = None
+
+
+class KeepConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of each class of data."""
+
+    telemetry: Keep = Keep()
+    rollups_minute: Keep = Keep()
+    rollups_hour: Keep = Keep()
+    events: Keep = Keep()
+    reports: Keep = Keep()
+    quarantine: Keep = Keep()
+
+
 class StoreConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Which database is used: SQLite in the data folder when `url` is None."""
 
     url: str | None = None
     quarantine_limit: int = 1000
+    keep: KeepConfig = KeepConfig()
 
 
 class FleetConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +158,12 @@ def _beyond_the_schema(raw: dict[str, Any], path: Path | None, environ: Mapping[
         return settings.locate(path, keys) if path else "settings"
 
     problems = []
+    for name, keep in raw["store"]["keep"].items():
+        keys = ("store", "keep", name, "bytes")
+        try:
+            keep["bytes"] = size_of(keep["bytes"])
+        except ValueError as error:
+            problems.append(f"{where(*keys)}: {'.'.join(keys)}: {error}")
     try:
         dt.date.fromisoformat(raw["ingest"]["oldest"])
     except ValueError:
@@ -156,6 +185,19 @@ def _beyond_the_schema(raw: dict[str, Any], path: Path | None, environ: Mapping[
         if not file.is_file():
             problems.append(f"{where('fleet', 'sites', index)}: fleet.sites[{index}]: there is no file {str(file)!r}")
     return problems
+
+
+def size_of(said: int | str | None) -> int | None:
+    """A size in bytes, which may be written as `500 MB` or `1.5 TiB`. Raises ValueError with a sentence."""
+    if said is None:
+        return None
+    found = _SIZE.fullmatch(str(said))
+    if found is None:
+        raise ValueError(f"{said!r} is no size; write a number of bytes, or 500 MB, 20 GB, 1.5 TiB")
+    size: int = round(float(found[1]) * (1024 if found[3] else 1000) ** " KMGT".index((found[2] or " ").upper()))
+    if not SMALLEST <= size <= LARGEST:
+        raise ValueError(f"{said!r} is not between 1 MB and 1000 TB")
+    return size
 
 
 def is_loopback(host: str) -> bool:

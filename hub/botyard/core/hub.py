@@ -17,6 +17,8 @@ from botyard.plugin.api import AuthProvider, PluginContext, Transport
 from botyard.plugin.manager import build_plugin_manager, call_hook
 from botyard.store.base import EventRow, Store
 from botyard.store.factory import open_store
+from botyard.store.holdings import UNITS, ClassName
+from botyard.store.retention import Retention
 from botyard_schemas import __version__
 from botyard_schemas.clock import Clock, SystemClock
 from botyard_schemas.messages import Severity
@@ -45,6 +47,7 @@ class Hub:
         self.ingest: Ingest | None = None
         self.web_url: str | None = None
         self.store: Store
+        self.retention: Retention
         self.fleet: Fleet
         self._plugins = plugins
         self._stack = contextlib.AsyncExitStack()
@@ -71,6 +74,9 @@ class Hub:
         except ValueError as error:
             raise SettingsError([str(error)]) from error
         self.store = await stack.enter_async_context(store)
+        self.retention = await stack.enter_async_context(
+            Retention(self.store, config.store.keep, self.clock, self._expired)
+        )
         self.fleet = await stack.enter_async_context(Fleet(config.fleet, self.store, self.bus, self.clock, self.auth))
         if "ingest" in config.roles:
             await self._start_ingest(stack, plugins, context)
@@ -101,6 +107,18 @@ class Hub:
         else:
             self._note("broker.lost", "warning", f"{change.transport} is not connected: {change.error}")
 
-    def _note(self, name: str, severity: Severity, message: str) -> None:
-        row = EventRow(ts=self.clock.now(), robot=None, actor=str(HUB), name=name, severity=severity, message=message)
+    def _expired(self, name: ClassName, count: int, size: int) -> None:
+        words = f"{count} {UNITS[name]} were too old or too much and are deleted (store.keep.{name})"
+        self._note("store.expired", "info", words, {"class": name, "count": count, "bytes": size})
+
+    def _note(self, name: str, severity: Severity, message: str, data: dict[str, Any] | None = None) -> None:
+        row = EventRow(
+            ts=self.clock.now(),
+            robot=None,
+            actor=str(HUB),
+            name=name,
+            severity=severity,
+            message=message,
+            data=data or {},
+        )
         self.bus.publish(EventNoted(actor=HUB, event=row))

@@ -8,6 +8,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 import msgspec
 
+from botyard.store.holdings import ClassName, Expired, Holdings, Size
 from botyard_schemas.messages import Severity, ValueType
 
 T = TypeVar("T")
@@ -231,6 +232,23 @@ class Store(Protocol):
 
     async def compact(self) -> None:
         """Bring all telemetry into its final form now, which happens by itself some minutes after it came."""
+
+    # how much there is, and what goes
+    async def holdings(self) -> Holdings:
+        """How large it is, and what it holds. Takes milliseconds, however much that is."""
+
+    async def expire(self, name: ClassName, before: int | None, most: int | None) -> Expired:
+        """Delete, oldest first, what ended before a time (µs), and what is beyond `most` bytes; None: no limit.
+
+        Takes some 20 ms, so that commits never wait long; `more` says that there is more to delete. Only what is
+        compacted goes.
+        """
+
+    async def give_back(self) -> bool:
+        """Give the room of what was deleted back to the file system for some 20 ms; whether there is more of it."""
+
+    async def note_size(self, size: Size, oldest: int) -> None:
+        """Remember how large the database was, and forget what was noted before the time `oldest`."""
 
     # what people say
     async def robots(self) -> list[RobotRow]: ...

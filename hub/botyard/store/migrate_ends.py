@@ -19,6 +19,7 @@ SLICE_BYTES = 8 << 20
 # The marker says what is copied from where, and how far.
 MAKE_MARKER = f'CREATE TABLE "{MARKER}" ("item" TEXT PRIMARY KEY, "value" TEXT NOT NULL)'
 DROP_MARKER = f'DROP TABLE "{MARKER}"'
+FORGET_TOTALS = "DELETE FROM total"  # whoever opens it counts
 READ_MARKER = f'SELECT "item", "value" FROM "{MARKER}"'  # noqa: S608 - a constant
 
 

@@ -6,7 +6,7 @@ from typing import Self
 
 from botyard.store import postgres_partitions as partitions
 from botyard.store.base import StoreError
-from botyard.store.migrate_ends import DROP_MARKER, MAKE_MARKER, READ_MARKER, SLICE_BYTES, SLICE_ROWS
+from botyard.store.migrate_ends import DROP_MARKER, FORGET_TOTALS, MAKE_MARKER, READ_MARKER, SLICE_BYTES, SLICE_ROWS
 from botyard.store.migrate_tables import Key, Row, Table, size_of
 from botyard.store.postgres_schema import TABLES
 from botyard.store.postgres_server import FAILURES, Connection, Server
@@ -146,6 +146,7 @@ class PostgresEnd:
                 for name, last in last_ids.items():
                     if last and (sequence := await self._connection.fetchval(SEQUENCE, name)):
                         await self._connection.execute("SELECT setval($1::text::regclass, $2)", sequence, last)
+                await self._connection.execute(FORGET_TOTALS)
                 await self._connection.execute(DROP_MARKER)
             await self._connection.execute("ANALYZE", timeout=PATIENCE)
 

@@ -10,7 +10,7 @@ from typing import Any, Self, TextIO, TypeVar
 from urllib.parse import quote
 
 from botyard.store.base import StoreError
-from botyard.store.migrate_ends import DROP_MARKER, MAKE_MARKER, READ_MARKER, SLICE_BYTES, SLICE_ROWS
+from botyard.store.migrate_ends import DROP_MARKER, FORGET_TOTALS, MAKE_MARKER, READ_MARKER, SLICE_BYTES, SLICE_ROWS
 from botyard.store.migrate_tables import Key, Row, Table, size_of
 from botyard.store.schema import APP, MARKER, NOTES
 from botyard.store.sqlite_process import Refused, sentence
@@ -123,6 +123,7 @@ class SqliteEnd:
             for name, last in last_ids.items():
                 self._db.execute("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
                 self._db.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (name, last))
+            self._db.execute(FORGET_TOTALS)
             self._db.execute(DROP_MARKER)
 
         await self._change(finish)

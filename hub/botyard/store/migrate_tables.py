@@ -17,7 +17,11 @@ Row: TypeAlias = Sequence[Any]
 Key: TypeAlias = int | str
 
 # Tables that do not move, and why.
-LEFT_OUT = {"mark": "what the writer of one database committed last means nothing in another one"}
+LEFT_OUT = {
+    "mark": "what the writer of one database committed last means nothing in another one",
+    "total": "counted when a store opens the database",
+    "size": "what one database took on the disk says nothing of another one",
+}
 
 # How each kind of column is compared. Subclasses come before their bases.
 KINDS: tuple[tuple[type[fields.Field[Any]], str], ...] = (

@@ -77,6 +77,7 @@ class Chunk(Model):
         indexes = (
             Index(fields=("robot", "start", "end"), name="chunk_robot_start"),
             Index(fields=("small", "robot"), name="chunk_small"),
+            Index(fields=("end", "start"), name="chunk_end"),
         )
 
 
@@ -96,6 +97,7 @@ class Rollup(Model):
         indexes = (
             Index(fields=("robot", "width", "start"), name="rollup_robot_start"),
             Index(fields=("part", "robot"), name="rollup_part"),
+            Index(fields=("width", "start"), name="rollup_width_start"),
         )
 
 
@@ -136,6 +138,7 @@ class Report(Model):
         indexes = (
             Index(fields=("robot", "ts"), name="report_robot_ts"),
             Index(fields=("command",), name="report_command"),
+            Index(fields=("ts",), name="report_ts"),
         )
 
 
@@ -164,7 +167,10 @@ class Quarantine(Model):
 
     class Meta:
         table = "quarantine"
-        indexes = (Index(fields=("robot",), name="quarantine_robot"),)
+        indexes = (
+            Index(fields=("robot",), name="quarantine_robot"),
+            Index(fields=("received",), name="quarantine_received"),
+        )
 
 
 class Position(Model):
@@ -201,3 +207,24 @@ class Mark(Model):
 
     class Meta:
         table = "mark"
+
+
+class Total(Model):
+    """How much there is of a class of data (see `holdings.py`): samples, buckets or rows, and their bytes."""
+
+    name = fields.CharField(max_length=32, primary_key=True)
+    count = fields.BigIntField()
+    bytes = fields.BigIntField()
+
+    class Meta:
+        table = "total"
+
+
+class Size(Model):
+    """The size of the whole database at a time, about once an hour."""
+
+    ts = fields.BigIntField(primary_key=True)
+    bytes = fields.BigIntField()
+
+    class Meta:
+        table = "size"

@@ -119,6 +119,19 @@ CREATE TABLE "rollup" (
 );
 CREATE INDEX "rollup_robot_start" ON "rollup" ("robot", "width", "start");
 CREATE INDEX "rollup_part" ON "rollup" ("part", "robot");
+CREATE TABLE "size" (
+    "ts" INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    "bytes" BIGINT NOT NULL
+);
+CREATE TABLE "total" (
+    "name" VARCHAR(32) NOT NULL  PRIMARY KEY,
+    "count" BIGINT NOT NULL,
+    "bytes" BIGINT NOT NULL
+);
+CREATE INDEX "chunk_end" ON "chunk" ("end", "start");
+CREATE INDEX "quarantine_received" ON "quarantine" ("received");
+CREATE INDEX "report_ts" ON "report" ("ts");
+CREATE INDEX "rollup_width_start" ON "rollup" ("width", "start");
 INSERT INTO tortoise_migrations (app, name, applied_at)
     VALUES ('store', '0001_initial', strftime('%Y-%m-%d %H:%M:%f', 'now') || '+00:00');
 INSERT INTO tortoise_migrations (app, name, applied_at)
@@ -127,3 +140,5 @@ INSERT INTO tortoise_migrations (app, name, applied_at)
     VALUES ('store', '0003_retired', strftime('%Y-%m-%d %H:%M:%f', 'now') || '+00:00');
 INSERT INTO tortoise_migrations (app, name, applied_at)
     VALUES ('store', '0004_columns', strftime('%Y-%m-%d %H:%M:%f', 'now') || '+00:00');
+INSERT INTO tortoise_migrations (app, name, applied_at)
+    VALUES ('store', '0005_totals', strftime('%Y-%m-%d %H:%M:%f', 'now') || '+00:00');

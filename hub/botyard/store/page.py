@@ -5,6 +5,7 @@ from typing import cast
 from botyard.store import reading
 from botyard.store.base import BucketRow, ChannelRow, Page, Sample
 from botyard.store.cursors import encode_sample
+from botyard.store.holdings import Engine, Holdings, Inventory, totals_of
 from botyard.store.reading import Found, SeriesRow
 from botyard.store.rollups import Bucket
 from botyard_schemas.messages import ValueType
@@ -36,3 +37,18 @@ def latest(robot: str, wanted: list[str] | None, rows: list[SeriesRow]) -> list[
 def buckets(found: list[Bucket]) -> list[BucketRow]:
     """Aggregates."""
     return [BucketRow(one.ts, one.samples, one.min, one.max, one.mean, one.last) for one in found]
+
+
+def holdings(engine: Engine, address: str, found: Inventory, limit: int | None, waiting: tuple[int, int]) -> Holdings:
+    """What the store holds; `waiting` are messages and bytes that are not compacted."""
+    return Holdings(
+        engine=engine,
+        address=address,
+        bytes=found.bytes,
+        free_bytes=found.free_bytes,
+        limit_bytes=limit,
+        messages=waiting[0],
+        message_bytes=waiting[1],
+        totals=totals_of(found),
+        sizes=found.sizes,
+    )

@@ -6,8 +6,17 @@ from collections.abc import AsyncIterator
 from typing import Any, Self
 
 import asyncpg
+import msgspec
 
-from botyard.store import page, postgres_batch, postgres_changes, postgres_compaction, reading, relations
+from botyard.store import (
+    page,
+    postgres_batch,
+    postgres_changes,
+    postgres_compaction,
+    postgres_ledger,
+    reading,
+    relations,
+)
 from botyard.store.base import (
     Batch,
     BucketRow,
@@ -24,6 +33,7 @@ from botyard.store.base import (
 )
 from botyard.store.cursors import clamp, decode_sample, positive
 from botyard.store.frames import HIGHEST, LOWEST
+from botyard.store.holdings import CLASSES, ClassName, Expired, Holdings, Inventory, Size
 from botyard.store.hot import shard_of
 from botyard.store.postgres_schema import PostgresDatabase
 from botyard.store.postgres_server import FAILURES, Connection, Server
@@ -85,6 +95,8 @@ class PostgresStore:
             await self._writer.begin()
             stack.callback(setattr, self, "_closed", True)
             self._closed = False
+            if len((await self._inventory()).totals) < len(CLASSES):
+                await self._writer.change(lambda connection: postgres_ledger.Ledger(connection).count())
             async with self._reading() as connection:
                 self._upkeep.found(await postgres_compaction.waiting(connection))
             await stack.enter_async_context(self._upkeep)
@@ -128,6 +140,30 @@ class PostgresStore:
     async def carry_out(self, plan: bytes) -> None:
         """As `Shelf.carry_out`."""
         await self._writer.change(lambda connection: postgres_compaction.carry_out(connection, plan))
+
+    async def expire(self, name: ClassName, before: int | None, most: int | None) -> Expired:
+        """As `Store.expire`."""
+
+        async def expire(connection: Connection) -> tuple[Any, ...]:
+            return msgspec.structs.astuple(await postgres_ledger.Ledger(connection).expire(name, before, most))
+
+        return Expired(*await self._writer.change(expire))
+
+    async def give_back(self) -> bool:
+        """As `Store.give_back`: PostgreSQL's autovacuum does it, or fills the room again."""
+        return False
+
+    async def note_size(self, size: Size, oldest: int) -> None:
+        """As `Store.note_size`."""
+        await self._writer.change(lambda connection: postgres_ledger.note_size(connection, size, oldest))
+
+    async def holdings(self) -> Holdings:
+        """As `Store.holdings`."""
+        return page.holdings("postgresql", self.name, await self._inventory(), None, self._upkeep.waiting)
+
+    async def _inventory(self) -> Inventory:
+        async with self._reading() as connection:
+            return await postgres_ledger.inventory(connection)
 
     async def positions(self) -> list[Position]:
         """As `Store.positions`."""

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from botyard.store.base import Batch, StateRow, StoreError
+from botyard.store.postgres_ledger import Ledger
 from botyard.store.postgres_server import Connection, escaped
 
 FOLD_AFTER = 32  # commits: a position is written to its own place this much less often than it changes
@@ -14,8 +15,7 @@ INSERT_PROGRESS = "INSERT INTO progress (data) VALUES ($1)"
 FOLD = "DELETE FROM progress RETURNING id, data"
 INSERT_EVENTS = """INSERT INTO event (ts, robot, actor, name, severity, message, data, cause, epoch, seq)
     SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-        $8::text[], $9::text[], $10::bigint[])
-    RETURNING id"""
+        $8::text[], $9::text[], $10::bigint[])"""
 INSERT_REPORTS = """INSERT INTO report (ts, robot, command, status, body, epoch, seq)
     SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[])"""
 UPSERT_STATES = """INSERT INTO robot_state (robot, ts, body)
@@ -23,9 +23,9 @@ UPSERT_STATES = """INSERT INTO robot_state (robot, ts, body)
     ON CONFLICT (robot) DO UPDATE SET ts = excluded.ts, body = excluded.body"""
 INSERT_QUARANTINE = """INSERT INTO quarantine (received, robot, topic, reason, detail, size, payload)
     SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[])"""
-TRIM_QUARANTINE = """DELETE FROM quarantine WHERE robot = $1 AND id <=
+TRIM_QUARANTINE = """robot = $1 AND id <=
     (SELECT id FROM quarantine WHERE robot = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)"""
-TRIM_NOBODY = """DELETE FROM quarantine WHERE robot IS NULL AND id <=
+TRIM_NOBODY = """robot IS NULL AND id <=
     (SELECT id FROM quarantine WHERE robot IS NULL ORDER BY id DESC LIMIT 1 OFFSET $1)"""
 UPSERT_POSITIONS = """INSERT INTO position (robot, epoch, seq, beyond)
     SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[])
@@ -92,21 +92,21 @@ async def write(connection: Connection, batch: Prepared, positions: Positions, q
         await connection.copy_records_to_table("block", records=batch.blocks, columns=BLOCK_COLUMNS)
     if batch.progress:
         await positions.note(connection, batch.progress)
-    for statement, columns in (
-        (INSERT_REPORTS, batch.reports),
-        (UPSERT_STATES, batch.states),
-        (INSERT_QUARANTINE, batch.quarantine),
-    ):
-        if columns:
-            await connection.execute(statement, *columns)
+    ledger = Ledger(connection)
+    if batch.reports:
+        await ledger.insert("report", INSERT_REPORTS, batch.reports)
+    if batch.states:
+        await connection.execute(UPSERT_STATES, *batch.states)
+    if batch.quarantine:
+        await ledger.insert("quarantine", INSERT_QUARANTINE, batch.quarantine)
     for robot in batch.refused:
         if robot is None:
-            await connection.execute(TRIM_NOBODY, quarantine_limit)
+            await ledger.delete("quarantine", TRIM_NOBODY, quarantine_limit)
         else:
-            await connection.execute(TRIM_QUARANTINE, robot, quarantine_limit)
-    if not batch.events:
-        return []
-    return sorted(row["id"] for row in await connection.fetch(INSERT_EVENTS, *batch.events))
+            await ledger.delete("quarantine", TRIM_QUARANTINE, robot, quarantine_limit)
+    ids = await ledger.insert("event", INSERT_EVENTS, batch.events) if batch.events else []
+    await ledger.settle()
+    return ids
 
 
 def turned(rows: Iterable[Sequence[Any]]) -> list[Sequence[Any]]:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from botyard.store.base import RobotRow, StoreError
+from botyard.store.postgres_ledger import Ledger
 from botyard.store.postgres_server import Connection
 
 SLICE = 5000  # rows that one step of `purge` deletes, so that commits never wait long
@@ -15,13 +16,15 @@ UPDATE_ROBOT = """UPDATE robot SET created = $2, name = $3, type = $4, "group" =
     accepted = $8, retired = $9 WHERE id = $1 RETURNING id"""
 # What a robot sent, apart from its blocks, which are compacted before. Events about it that came from elsewhere stay:
 # they are the audit trail.
+COUNTED_PURGES = {
+    "chunk": "id IN (SELECT id FROM chunk WHERE robot = $1 LIMIT $2 / 100)",
+    "rollup": "id IN (SELECT id FROM rollup WHERE robot = $1 LIMIT $2 / 10)",
+    "event": "id IN (SELECT id FROM event WHERE robot = $1 AND epoch IS NOT NULL LIMIT $2)",
+    "report": "id IN (SELECT id FROM report WHERE robot = $1 LIMIT $2)",
+    "quarantine": "id IN (SELECT id FROM quarantine WHERE robot = $1 LIMIT $2)",
+}
 PURGES = (
-    "DELETE FROM chunk WHERE id IN (SELECT id FROM chunk WHERE robot = $1 LIMIT $2 / 100)",
-    "DELETE FROM rollup WHERE id IN (SELECT id FROM rollup WHERE robot = $1 LIMIT $2 / 10)",
     "DELETE FROM series WHERE id IN (SELECT id FROM series WHERE robot = $1 LIMIT $2)",
-    "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE robot = $1 AND epoch IS NOT NULL LIMIT $2)",
-    "DELETE FROM report WHERE id IN (SELECT id FROM report WHERE robot = $1 LIMIT $2)",
-    "DELETE FROM quarantine WHERE id IN (SELECT id FROM quarantine WHERE robot = $1 LIMIT $2)",
     "DELETE FROM robot_state WHERE robot IN (SELECT robot FROM robot_state WHERE robot = $1 LIMIT $2)",
 )
 
@@ -47,6 +50,11 @@ async def purge(connection: Connection, robot: str) -> bool:
     """Delete a slice of what a robot sent, and at last the robot; True while there is more to do. Raises KeyError."""
     if await connection.fetchval("SELECT 1 FROM robot WHERE id = $1", robot) is None:
         raise KeyError(robot)
+    ledger = Ledger(connection)
+    for table, which in COUNTED_PURGES.items():
+        if await ledger.delete(table, which, robot, SLICE):
+            await ledger.settle()
+            return True
     for statement in PURGES:
         if await connection.execute(statement, robot, SLICE) != "DELETE 0":
             return True

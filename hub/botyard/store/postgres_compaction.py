@@ -5,6 +5,7 @@ import msgspec
 from botyard.store.chunks import SPAN, Chunk
 from botyard.store.compaction import Plan, Rollup, Work
 from botyard.store.postgres_batch import turned
+from botyard.store.postgres_ledger import Ledger
 from botyard.store.postgres_server import Connection
 
 HOT = "SELECT id, data FROM block WHERE shard = $1 ORDER BY id"
@@ -24,7 +25,7 @@ UPSERT_SERIES = """INSERT INTO series (robot, channel, type, unit, last_ts, last
         last_ts = greatest(series.last_ts, excluded.last_ts)"""
 # The transaction sees nothing of a batch until it is committed, but ids are given before: blocks of a batch that is
 # under way stay, since only the ids that were read are deleted.
-DROPS = {table: f"DELETE FROM {table} WHERE id = ANY($1::bigint[])" for table in ("block", "chunk", "rollup")}  # noqa: S608
+DROP_BLOCKS = "DELETE FROM block WHERE id = ANY($1::bigint[])"
 
 _pack = msgspec.msgpack.Encoder().encode
 _plan = msgspec.msgpack.Decoder(Plan)
@@ -61,11 +62,14 @@ async def waiting(connection: Connection) -> list[tuple[int, int, int]]:
 async def carry_out(connection: Connection, packed: bytes) -> None:
     """As `Shelf.carry_out`, in the transaction that is open."""
     plan = _plan.decode(packed)
-    for table, ids in (("block", plan.blocks), ("chunk", plan.old_chunks), ("rollup", plan.old_rollups)):
-        if ids:
-            gone = await connection.execute(DROPS[table], ids)
-            if gone != f"DELETE {len(ids)}":
-                raise KeyError(f"{len(ids)} rows of {table} were expected: {gone}")
+    if plan.blocks:
+        gone = await connection.execute(DROP_BLOCKS, plan.blocks)
+        if gone != f"DELETE {len(plan.blocks)}":
+            raise KeyError(f"{len(plan.blocks)} blocks were expected: {gone}")
+    ledger = Ledger(connection)
+    for table, ids in (("chunk", plan.old_chunks), ("rollup", plan.old_rollups)):
+        if ids and (found := await ledger.delete(table, "id = ANY($1::bigint[])", ids)) != len(ids):
+            raise KeyError(f"{len(ids)} rows of {table} were expected, there are {found}")
     for name, rows, columns in (
         ("chunk", plan.chunks, Chunk.__struct_fields__),
         ("rollup", plan.rollups, Rollup.__struct_fields__),
@@ -73,5 +77,7 @@ async def carry_out(connection: Connection, packed: bytes) -> None:
         if rows:
             records = list(map(msgspec.structs.astuple, rows))
             await connection.copy_records_to_table(name, records=records, columns=columns)
+            ledger.came(rows)
+    await ledger.settle()
     if plan.newest:
         await connection.execute(UPSERT_SERIES, *turned(map(msgspec.structs.astuple, plan.newest)))

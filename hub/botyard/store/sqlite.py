@@ -26,6 +26,7 @@ from botyard.store.base import (
 from botyard.store.cursors import clamp, decode_sample, positive
 from botyard.store.frames import HIGHEST, LOWEST
 from botyard.store.helper import Helper
+from botyard.store.holdings import CLASSES, ClassName, Expired, Holdings, Inventory, Size
 from botyard.store.hot import shard_of
 from botyard.store.reading import Found, SeriesRow
 from botyard.store.rollups import Bucket
@@ -43,6 +44,8 @@ _more = msgspec.msgpack.Decoder(bool)
 _found = msgspec.json.Decoder(list[Found])
 _series = msgspec.json.Decoder(list[SeriesRow])
 _buckets = msgspec.json.Decoder(list[Bucket])
+_inventory = msgspec.json.Decoder(Inventory)
+_expired = msgspec.msgpack.Decoder(Expired)
 _waiting = msgspec.json.Decoder(list[tuple[int, int, int]])
 
 
@@ -66,6 +69,7 @@ class SqliteStore:
         self._path = path
         options = {"session": secrets.token_hex(8), "quarantine_limit": quarantine_limit, "max_size": max_size}
         clock = clock or SystemClock()
+        self._max_size = max_size
         self._writer = Helper("SQLite writer", WRITER, [str(path), _json(options).decode()], clock)
         self._reader = Helper("SQLite reader", READER, [str(path), _json({"patience": patience}).decode()], clock)
         self._upkeep = Upkeep(self, clock)
@@ -86,6 +90,8 @@ class SqliteStore:
             await stack.enter_async_context(self._writer)  # first: it holds the lock that keeps a second hub away
             await stack.enter_async_context(self._reader)
             await stack.enter_async_context(self._db)
+            if len(_inventory.decode(await self._inventory()).totals) < len(CLASSES):
+                await self._writer.change("count", b"")
             self._upkeep.found(_waiting.decode(await self._reader.ask("waiting")))
             await stack.enter_async_context(self._upkeep)
             self._open = stack.pop_all()
@@ -120,6 +126,27 @@ class SqliteStore:
     async def carry_out(self, plan: bytes) -> None:
         """As `Shelf.carry_out`."""
         await self._writer.change("compact", plan)
+
+    async def expire(self, name: ClassName, before: int | None, most: int | None) -> Expired:
+        """As `Store.expire`."""
+        return _expired.decode(await self._writer.change("expire", _pack((name, before, most))))
+
+    async def give_back(self) -> bool:
+        """As `Store.give_back`."""
+        return _more.decode(await self._writer.change("give_back", b""))
+
+    async def note_size(self, size: Size, oldest: int) -> None:
+        """As `Store.note_size`."""
+        await self._writer.change("note_size", _pack((size.ts, size.bytes, oldest)))
+
+    async def holdings(self) -> Holdings:
+        """As `Store.holdings`."""
+        found = _inventory.decode(await self._inventory())
+        address = f"sqlite:///{self._path.absolute()}"
+        return page.holdings("sqlite", address, found, self._max_size, self._upkeep.waiting)
+
+    async def _inventory(self) -> bytes:
+        return await self._reader.ask("inventory", _pack(str(self._path.absolute())))
 
     async def positions(self) -> list[Position]:
         """As `Store.positions`."""

@@ -18,6 +18,7 @@ from botyard.store import frames, reading, rollups
 from botyard.store.chunks import SPAN, Chunk
 from botyard.store.compaction import Rollup, Work
 from botyard.store.frames import HIGHEST, LOWEST, Answer, Request
+from botyard.store.holdings import BOUNDS, SIZES, TOTALS, Inventory, Size
 from botyard.store.sqlite_process import REFUSALS, Refused, arguments, connect, sentence, serve
 from botyard.store.sqlite_source import SqliteSource, at_once
 
@@ -63,6 +64,7 @@ class Reader:
             "hot": hot_work,
             "mergeable": mergeable_work,
             "waiting": waiting,
+            "inventory": inventory,
         }
 
     def greet(self) -> bytes:
@@ -149,6 +151,20 @@ def mergeable_work(source: SqliteSource, query: tuple[int, int, int]) -> Packed:
 def waiting(source: SqliteSource, _query: None) -> list[tuple[int, int, int]]:
     """Messages and bytes by shard that are not compacted."""
     return source.db.execute("SELECT shard, sum(messages), sum(length(data)) FROM block GROUP BY shard").fetchall()
+
+
+def inventory(source: SqliteSource, path: str) -> Inventory:
+    """What the database in the file `path` holds, and how much there is left on its disk."""
+    db, disk = source.db, os.statvfs(Path(path).parent)
+    page, pages = (int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_size", "page_count"))
+    log = Path(f"{path}-wal")
+    return Inventory(
+        bytes=page * pages + (log.stat().st_size if log.exists() else 0),
+        free_bytes=disk.f_bavail * disk.f_frsize,
+        totals=db.execute(TOTALS).fetchall(),
+        bounds=db.execute(BOUNDS).fetchall(),
+        sizes=[Size(*row) for row in db.execute(SIZES)],
+    )
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ import msgspec
 from botyard.store import frames
 from botyard.store.compaction import Plan
 from botyard.store.frames import Answer, Mark, Request
+from botyard.store.sqlite_ledger import Ledger
 from botyard.store.sqlite_process import REFUSALS, Refused, arguments, connect, sentence, serve
 
 NEW = Path(__file__).with_name("new.sql")  # generated from the migrations, which a new file need not go through
@@ -36,7 +37,7 @@ UPSERT_STATE = """INSERT INTO robot_state (robot, ts, body) VALUES (?, ?, CAST(?
     ON CONFLICT (robot) DO UPDATE SET ts = excluded.ts, body = excluded.body"""
 INSERT_QUARANTINE = """INSERT INTO quarantine (received, robot, topic, reason, detail, size, payload)
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
-TRIM_QUARANTINE = """DELETE FROM quarantine WHERE robot IS ?1 AND id <=
+TRIM_QUARANTINE = """SELECT id FROM quarantine WHERE robot IS ?1 AND id <=
     (SELECT id FROM quarantine WHERE robot IS ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)"""
 UPSERT_POSITION = """INSERT INTO position (robot, epoch, seq, beyond) VALUES (?, ?, ?, ?)
     ON CONFLICT (robot, epoch) DO UPDATE SET seq = excluded.seq, beyond = excluded.beyond"""
@@ -52,15 +53,19 @@ UPDATE_ROBOT = """UPDATE robot SET created = :created, name = :name, type = :typ
     notes = :notes, accepted = :accepted, retired = :retired WHERE id = :id"""
 # What a robot sent, apart from its blocks, which are compacted before. Events about it that came from elsewhere stay:
 # they are the audit trail.
+COUNTED_PURGES = {
+    "chunk": "SELECT id FROM chunk WHERE robot = ? LIMIT ? / 100",
+    "rollup": "SELECT id FROM rollup WHERE robot = ? LIMIT ? / 10",
+    "event": "SELECT id FROM event WHERE robot = ? AND epoch IS NOT NULL LIMIT ?",
+    "report": "SELECT id FROM report WHERE robot = ? LIMIT ?",
+    "quarantine": "SELECT id FROM quarantine WHERE robot = ? LIMIT ?",
+}
 PURGES = (
-    "DELETE FROM chunk WHERE id IN (SELECT id FROM chunk WHERE robot = ? LIMIT ? / 100)",
-    "DELETE FROM rollup WHERE id IN (SELECT id FROM rollup WHERE robot = ? LIMIT ? / 10)",
     "DELETE FROM series WHERE id IN (SELECT id FROM series WHERE robot = ? LIMIT ?)",
-    "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE robot = ? AND epoch IS NOT NULL LIMIT ?)",
-    "DELETE FROM report WHERE id IN (SELECT id FROM report WHERE robot = ? LIMIT ?)",
-    "DELETE FROM quarantine WHERE id IN (SELECT id FROM quarantine WHERE robot = ? LIMIT ?)",
     "DELETE FROM robot_state WHERE robot IN (SELECT robot FROM robot_state WHERE robot = ? LIMIT ?)",
 )
+NOTE_SIZE = "INSERT INTO size (ts, bytes) VALUES (?, ?) ON CONFLICT (ts) DO UPDATE SET bytes = excluded.bytes"
+FORGET_SIZES = "DELETE FROM size WHERE ts < ? OR ts > ?"  # the clock may have been ahead
 
 
 class NotThere(Exception):  # noqa: N818 - an outcome
@@ -83,6 +88,7 @@ class Writer:
         self._options = options
         self._lock: TextIO | None = None
         self._db: sqlite3.Connection
+        self._ledger: Ledger
         self._unfolded = 0
         self._ops: dict[str, Callable[[bytes], Any]] = {
             "commit": self._commit,
@@ -90,6 +96,10 @@ class Writer:
             "add_robot": self._add_robot,
             "change_robot": self._change_robot,
             "purge": self._purge,
+            "count": lambda _body: self._ledger.count(),
+            "expire": lambda body: self._ledger.expire(*msgspec.msgpack.decode(body)),
+            "give_back": lambda _body: self._ledger.give_back(),
+            "note_size": self._note_size,
         }
 
     def open(self) -> bytes:
@@ -104,6 +114,7 @@ class Writer:
             foreign_keys="ON",
             journal_size_limit=64 << 20,
         )
+        self._ledger = Ledger(self._db)
         try:
             if self._options.max_size is not None:
                 (page,) = self._db.execute("PRAGMA page_size").fetchone()
@@ -127,6 +138,7 @@ class Writer:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             body = msgspec.msgpack.encode(self._ops[request.op](request.body))
+            self._ledger.settle()
             self._db.execute(UPSERT_MARK, (self._options.session, request.n, body))
             self._db.execute("COMMIT")
         except NotThere as error:
@@ -138,6 +150,7 @@ class Writer:
         return Answer(request.n, frames.OK, body)
 
     def _roll_back(self) -> None:
+        self._ledger.forget()
         if self._db.in_transaction:  # some errors have rolled back already
             self._db.execute("ROLLBACK")
 
@@ -146,7 +159,7 @@ class Writer:
         batch: dict[str, Any] = msgspec.msgpack.decode(body)
         db = self._db
         db.executemany(INSERT_BLOCK, batch["blocks"])
-        db.executemany(INSERT_REPORT, batch["reports"])
+        self._ledger.insert("report", INSERT_REPORT, batch["reports"])
         db.executemany(UPSERT_STATE, batch["states"])
         if progress := batch["progress"]:
             db.execute(INSERT_PROGRESS, (progress,))
@@ -154,10 +167,11 @@ class Writer:
             if self._unfolded >= FOLD_AFTER:
                 self._fold()
         if quarantine := batch["quarantine"]:
-            db.executemany(INSERT_QUARANTINE, quarantine)
+            self._ledger.insert("quarantine", INSERT_QUARANTINE, quarantine)
             for robot in {row[1] for row in quarantine}:
-                db.execute(TRIM_QUARANTINE, (robot, self._options.quarantine_limit))
-        return [db.execute(INSERT_EVENT, event).lastrowid or 0 for event in batch["events"]]
+                too_many = db.execute(TRIM_QUARANTINE, (robot, self._options.quarantine_limit)).fetchall()
+                self._ledger.delete("quarantine", [n for (n,) in too_many])
+        return self._ledger.insert("event", INSERT_EVENT, batch["events"])
 
     def _fold(self) -> None:
         """Bring the positions of the last commits to their place."""
@@ -173,12 +187,14 @@ class Writer:
         """Carry out a plan; False when what it is made of is no longer there, and nothing is changed then."""
         plan = msgspec.msgpack.decode(body, type=Plan)
         db = self._db
-        for table, ids in (("block", plan.blocks), ("chunk", plan.old_chunks), ("rollup", plan.old_rollups)):
-            gone = db.executemany(f"DELETE FROM {table} WHERE id = ?", [(n,) for n in ids])  # noqa: S608 - constants
-            if ids and gone.rowcount != len(ids):
-                raise NotThere(f"{len(ids) - gone.rowcount} rows of {table}")
-        db.executemany(INSERT_CHUNK, map(msgspec.structs.astuple, plan.chunks))
-        db.executemany(INSERT_ROLLUP, map(msgspec.structs.astuple, plan.rollups))
+        gone = db.executemany("DELETE FROM block WHERE id = ?", [(n,) for n in plan.blocks])
+        if plan.blocks and gone.rowcount != len(plan.blocks):
+            raise NotThere(f"{len(plan.blocks) - gone.rowcount} rows of block")
+        for table, ids in (("chunk", plan.old_chunks), ("rollup", plan.old_rollups)):
+            if missing := len(ids) - self._ledger.delete(table, ids):
+                raise NotThere(f"{missing} rows of {table}")
+        self._ledger.insert("chunk", INSERT_CHUNK, [msgspec.structs.astuple(chunk) for chunk in plan.chunks])
+        self._ledger.insert("rollup", INSERT_ROLLUP, [msgspec.structs.astuple(rollup) for rollup in plan.rollups])
         db.executemany(UPSERT_SERIES, map(msgspec.structs.astuple, plan.newest))
         return True
 
@@ -199,11 +215,20 @@ class Writer:
         db = self._db
         if not db.execute("SELECT 1 FROM robot WHERE id = ?", (robot,)).fetchone():
             raise NotThere(robot)
+        for table, statement in COUNTED_PURGES.items():
+            if found := db.execute(statement, (robot, SLICE)).fetchall():
+                self._ledger.delete(table, [n for (n,) in found])
+                return True
         for statement in PURGES:
             if db.execute(statement, (robot, SLICE)).rowcount:
                 return True
         db.execute("DELETE FROM robot WHERE id = ?", (robot,))
         return False
+
+    def _note_size(self, body: bytes) -> None:
+        ts, size, oldest = msgspec.msgpack.decode(body)
+        self._db.execute(NOTE_SIZE, (ts, size))
+        self._db.execute(FORGET_SIZES, (oldest, ts))
 
 
 def lock(path: Path) -> TextIO:

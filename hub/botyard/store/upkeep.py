@@ -50,6 +50,7 @@ class Upkeep:
         self._shelf = shelf
         self._clock = clock
         self._bytes: Counter[int] = Counter()
+        self._messages: Counter[int] = Counter()
         self._since: dict[int, float] = {}
         self._tasks = Tasks()
         self._wake = asyncio.Event()
@@ -72,15 +73,21 @@ class Upkeep:
 
     def found(self, waiting: Iterable[tuple[int, int, int]]) -> None:
         """Shard, messages and bytes of what an earlier life has left."""
-        for shard, _, size in waiting:
-            self._add(shard, size)
+        for shard, messages, size in waiting:
+            self._add(shard, messages, size)
 
     def note(self, blocks: Iterable[Block]) -> None:
         """These were committed."""
         for block in blocks:
-            self._add(block.shard, len(block.data))
+            self._add(block.shard, block.messages, len(block.data))
 
-    def _add(self, shard: int, size: int) -> None:
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Messages and bytes that are not compacted, apart from what is worked on just now."""
+        return self._messages.total(), self._bytes.total()
+
+    def _add(self, shard: int, messages: int, size: int) -> None:
+        self._messages[shard] += messages
         self._bytes[shard] += size
         self._since.setdefault(shard, self._clock.monotonic())
 
@@ -158,11 +165,13 @@ class Upkeep:
             self._say("")
 
     async def _compact(self, helper: Helper, shard: int) -> None:
-        size, since = self._bytes.pop(shard, 0), self._since.pop(shard, self._clock.monotonic())
+        messages, size = self._messages.pop(shard, 0), self._bytes.pop(shard, 0)
+        since = self._since.pop(shard, self._clock.monotonic())
         try:
             while work := await self._shelf.hot(shard, MOST):
                 await self._plan(helper, work)
         except BaseException:
+            self._messages[shard] += messages
             self._bytes[shard] += size
             self._since[shard] = min(since, self._since.get(shard, since))
             raise

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from botyard.fleet.sites import Site
+from botyard.store.holdings import ClassName, Engine
 from botyard_schemas.messages import State, ValueType
 
 Registration = Literal["pending", "accepted", "retired"]
@@ -174,6 +175,7 @@ class Bucket(msgspec.Struct, frozen=True, kw_only=True):
     min: float
     max: float
     mean: float
+    last: float
 
 
 class Aggregate(msgspec.Struct, frozen=True, kw_only=True):
@@ -280,6 +282,52 @@ class HubView(msgspec.Struct, frozen=True, kw_only=True):
     transports: list[TransportView]
     robots: int
     counters: dict[str, int]
+
+
+class StoreWaiting(msgspec.Struct, frozen=True, kw_only=True):
+    """What is committed and waits to be compacted."""
+
+    messages: int
+    bytes: int
+
+
+class StoreClass(msgspec.Struct, frozen=True, kw_only=True):
+    """A class of data: samples, buckets or rows (`count`), their bytes, the times of the oldest and newest of them, and
+    how long and how much of them is kept; null means for ever, and all."""
+
+    name: ClassName
+    count: int
+    bytes: int
+    oldest: int | None
+    newest: int | None
+    keep_days: float | None
+    keep_bytes: int | None
+
+
+class StoreSize(msgspec.Struct, frozen=True, kw_only=True):
+    """How large the database was at `ts`."""
+
+    ts: int
+    bytes: int
+
+
+class StoreView(msgspec.Struct, frozen=True, kw_only=True):
+    """The database. `free_bytes` are left on its disk, null when the hub cannot see that; `limit_bytes` is a size that
+    it cannot go beyond. `bytes_per_sample` is that of telemetry with its aggregates after compaction.
+    `growth_bytes_per_day` is measured over the last seven days, null before there is an hour of `history`; at that
+    growth there is no room left at `full_at`, null when it does not grow, or not within a hundred years."""
+
+    engine: Engine
+    address: str
+    bytes: int
+    free_bytes: int | None
+    limit_bytes: int | None
+    waiting: StoreWaiting
+    classes: list[StoreClass]
+    bytes_per_sample: float | None
+    growth_bytes_per_day: float | None
+    history: list[StoreSize]
+    full_at: int | None
 
 
 class TelemetryResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,7 +29,7 @@ from botyard_schemas import topics
 
 blueprint = Blueprint("readings", __name__, url_prefix="/api/v1")
 TAGS = ["Readings"]
-HOUR = 3_600_000_000
+MINUTE, HOUR = 60_000_000, 3_600_000_000
 MAX_BUCKETS = 10_000
 MIN_BUCKET, MAX_BUCKET = 0.001, 366 * 86400.0
 DEFAULT_BUCKETS = 300
@@ -60,7 +60,8 @@ class LatestQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AggregateQuery(msgspec.Struct, frozen=True, kw_only=True):
-    """Which samples, in buckets of how many seconds. By default the last hour in 300 buckets."""
+    """Which samples, in buckets of how many seconds. By default the last hour in 300 buckets. When none is
+    said, a bucket that is longer than a minute is a whole number of minutes, or of hours, which is answered fastest."""
 
     robot: str
     channel: str
@@ -124,7 +125,7 @@ async def latest_readings() -> Response:
 @document_response(Problem, 400)
 @document_response(Problem, 404)
 async def aggregate_readings() -> Response:
-    """Minimum, maximum, mean and count of a numeric channel, by buckets of time."""
+    """Minimum, maximum, mean, count and last value of a numeric channel, by buckets of time."""
     query = read_query(AggregateQuery)
     record_of(query.robot)
     hub = the_hub()
@@ -146,7 +147,10 @@ async def aggregate_readings() -> Response:
             channel=query.channel,
             unit=channel.unit,
             bucket=bucket / 1e6,
-            items=[Bucket(ts=row.ts, count=row.count, min=row.min, max=row.max, mean=row.mean) for row in rows],
+            items=[
+                Bucket(ts=row.ts, count=row.count, min=row.min, max=row.max, mean=row.mean, last=row.last)
+                for row in rows
+            ],
         )
     )
 
@@ -157,12 +161,18 @@ def _bucket(wanted: float | None, span: int) -> int:
         usual = min(max(MIN_BUCKET, span / 1e6 / DEFAULT_BUCKETS), MAX_BUCKET)
         if span / 1e6 / usual > MAX_BUCKETS:
             bad("from", f"it is {span / 1e6:g} s before to, which is too long for buckets of at most a year")
-        return round(usual * 1e6)
+        return _whole(round(usual * 1e6))
     if not MIN_BUCKET <= wanted <= MAX_BUCKET:
         bad("bucket", f"{wanted:g} s is not between 0.001 s and a year")
     if span / 1e6 / wanted > MAX_BUCKETS:
         bad("bucket", f"{wanted:g} s makes more than {MAX_BUCKETS} buckets between from and to")
     return round(wanted * 1e6)
+
+
+def _whole(width: int) -> int:
+    """The next whole number of minutes, or of hours, of which there are aggregates; short buckets stay as they are."""
+    unit = next((one for one in (HOUR, MINUTE) if width > one), 1)
+    return -(-width // unit) * unit
 
 
 class TelemetryBody(msgspec.Struct, frozen=True, kw_only=True):
