@@ -12,7 +12,14 @@ import psutil
 import pytest
 
 from botyard.testing import wait_until
-from botyard.transport.embedded import MAX_PAYLOAD, BrokerError, BrokerSettings, EmbeddedBroker, find_binary
+from botyard.transport.embedded import (
+    FIRST_STARTS,
+    MAX_PAYLOAD,
+    BrokerError,
+    BrokerSettings,
+    EmbeddedBroker,
+    find_binary,
+)
 
 
 def settings(folder: Path, port: int = 0, **fields: object) -> BrokerSettings:
@@ -54,6 +61,30 @@ async def test_broker_that_cannot_have_its_port_says_so_in_one_sentence(tmp_path
         f"the embedded broker cannot listen on 127.0.0.1:{port}: Address already in use; another broker may run there: "
         "set broker.port to a free port, or broker.url to that broker"
     )
+
+
+@pytest.mark.parametrize(("kills", "begins"), [(2, True), (10, False)])
+async def test_broker_that_is_killed_while_it_starts_is_started_again_a_few_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kills: int, begins: bool
+) -> None:
+    wrapper, starts = tmp_path / "bin" / "nats-server", tmp_path / "starts"
+    wrapper.parent.mkdir()
+    wrapper.write_text(
+        f"#!/bin/sh\necho >> '{starts}'\n[ $(wc -l < '{starts}') -gt {kills} ] || kill -9 $$\n"
+        f"exec '{find_binary()}' \"$@\"\n"
+    )
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", str(wrapper.parent), prepend=os.pathsep)
+    if begins:
+        async with EmbeddedBroker(settings(tmp_path)) as broker:
+            assert await answers(broker.port)
+    else:
+        with pytest.raises(BrokerError, match="ended at once"):
+            async with EmbeddedBroker(settings(tmp_path)):
+                pass
+    assert len(starts.read_text().splitlines()) == (kills + 1 if begins else FIRST_STARTS)
+    said = [record.getMessage() for record in caplog.records]
+    assert sum("starting it again" in line for line in said) == min(kills, FIRST_STARTS - 1)
 
 
 async def test_broker_that_is_killed_is_started_again_on_its_port_and_it_is_said_once(

@@ -17,11 +17,17 @@ log = logging.getLogger(__name__)
 
 START_PATIENCE = 30.0  # seconds until a process that does not greet is given up
 END_PATIENCE = 30.0  # seconds that a process gets to finish what it was given, before it is killed
+ENDING = 1.0  # seconds that one gets which said that it cannot start, or says nothing any more
 STABLE = 10.0  # a process that lived so many seconds is started again at once
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0  # seconds between attempts otherwise
+FIRST_STARTS = (0.1, 0.5, 1.0)  # seconds after which the first start is tried again when something ended the process
 
 _answer = msgspec.msgpack.Decoder(Answer)
 _mark = msgspec.msgpack.Decoder(Mark | None)
+
+
+class _EndedError(StoreError):
+    """The process ended without a word while it started; somebody or something killed it."""
 
 
 class Helper:
@@ -51,7 +57,7 @@ class Helper:
         return None if self._process is None else self._process.pid
 
     async def __aenter__(self) -> Self:
-        self._process, _ = await self._start()
+        self._process = await self._first_start()
         self._decided.set()
         await self._tasks.__aenter__()
         self._supervisor = self._tasks.create_task(self._supervise(self._process), name=f"hub.store.{self._name}")
@@ -144,6 +150,16 @@ class Helper:
             self._decided.set()
             return self._process
 
+    async def _first_start(self) -> asyncio.subprocess.Process:
+        """As `_start`, again when the process was killed; what it refuses by itself, nothing cures by itself."""
+        for pause in FIRST_STARTS:
+            try:
+                return (await self._start())[0]
+            except _EndedError as error:
+                log.warning("%s, and is started again", error)
+                await self._clock.sleep(pause)
+        return (await self._start())[0]
+
     async def _start(self) -> tuple[asyncio.subprocess.Process, bytes]:
         pipe = asyncio.subprocess.PIPE
         try:
@@ -158,11 +174,15 @@ class Helper:
             raise StoreError(f"the {self._name} did not start within {START_PATIENCE:.0f} s") from error
         finally:
             if greeting is None or greeting.outcome != frames.OK:
+                # One that ends by itself first: to kill it then would take its exit code from asyncio.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(ENDING):
+                        await process.wait()
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 code = await _reap(process)
         if greeting is None:
-            raise StoreError(f"the {self._name} ended while it started (exit code {code})")
+            raise _EndedError(f"the {self._name} ended while it started (exit code {code})")
         if greeting.outcome != frames.OK:
             raise StoreError(greeting.body.decode())
         return process, greeting.body

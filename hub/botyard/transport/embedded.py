@@ -26,6 +26,9 @@ CLAIM_WITHIN = 2.0
 STOP_WITHIN = 3.0
 RESTART_AFTER = (0.2, 0.5, 1.0, 2.0, 5.0)
 HEALTHY_AFTER = 10.0
+# Attempts at the first start, when something kills the broker meanwhile.
+FIRST_STARTS = 4
+NOTHING = "it said nothing"
 
 # NATS starts with 64 MiB at the most, which is also what it keeps for a client that is slow: one message must leave
 # room for others there. Bytes.
@@ -37,6 +40,10 @@ MAX_FILE = 4 * 1024 * 1024 * 1024
 
 class BrokerError(Exception):
     """The embedded broker cannot be run; the sentence says why and what to do."""
+
+
+class _KilledError(BrokerError):
+    """Something ended it while it started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +76,7 @@ class EmbeddedBroker:
         if self._settings.websocket_port:
             await _claim_soon(self._settings.host, self._settings.websocket_port, "broker.websocket_port")
         await asyncio.to_thread(self._write_config)
-        await self._start()
+        await self._first_start()
         await self._tasks.__aenter__()
         self._tasks.start(self._watch(), "hub.broker.watch")
         return self
@@ -136,6 +143,16 @@ class EmbeddedBroker:
         self._config_file.touch(mode=0o600)
         self._config_file.write_text(json.dumps(config, indent=1, ensure_ascii=False), encoding="utf-8")
 
+    async def _first_start(self) -> None:
+        """As `_start`, again when the broker was killed; what it complains of, nothing cures by itself."""
+        for attempt in range(1, FIRST_STARTS):
+            try:
+                return await self._start()
+            except _KilledError as error:
+                log.warning("%s; starting it again", error)
+                await asyncio.sleep(RESTART_AFTER[attempt - 1])
+        return await self._start()
+
     async def _start(self) -> None:
         log_file = self._settings.folder / "nats.log"
         command = [self._binary, "--config", str(self._config_file), "--log", str(log_file)]
@@ -155,8 +172,10 @@ class EmbeddedBroker:
         try:
             async with asyncio.timeout(READY_WITHIN):
                 while not await self._answers():
-                    if self._process.returncode is not None:
+                    if (code := self._process.returncode) is not None:
                         said = await _last_line(log_file, complaints)
+                        if code < 0 or said == NOTHING:
+                            raise _KilledError(f"the embedded broker ended at once (exit code {code}): {said}")
                         raise BrokerError(f"the embedded broker ended at once: {said}")
                     await asyncio.sleep(0.01)
         except TimeoutError as error:
@@ -255,7 +274,7 @@ def _claim(host: str, port: int, setting: str) -> int:
 
 async def _last_line(*files: Path) -> str:
     def read() -> str:
-        lines = ["it said nothing"]
+        lines = [NOTHING]
         for file in files:
             with contextlib.suppress(OSError):
                 lines += file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
