@@ -1,15 +1,19 @@
 """A campaign by hand: `python -m tests.chaos`, or `make chaos`. It prints its seed, and repeats from it."""
 
 import argparse
+import contextlib
 import itertools
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+import psutil
 
 from tests.chaos.campaign import Campaign
 from tests.chaos.plan import Setting, make_plan
@@ -23,6 +27,18 @@ WIRES = {"mqtt": ("robots",), "websocket": ("websocket",), "both": ("robots", "w
 def main() -> int:
     """Run the campaigns that were asked for, and say what came out; 1 when something is wrong."""
     options = _options()
+    # Else it would be gone at once, and its children not.
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        return _campaigns(options)
+    finally:
+        # Also who was just being started, and so belongs to nobody yet.
+        for child in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+
+
+def _campaigns(options: argparse.Namespace) -> int:
     failed = False
     for setting in _settings(options):
         plan = make_plan(options.seed, options.kills, setting)
@@ -62,6 +78,13 @@ def run(seed: int, setting: Setting, kills: int, parent: Path | None) -> dict[st
     else:
         shutil.rmtree(folder)
     return report
+
+
+def _end(number: int, frame: object) -> NoReturn:
+    """Leave through all `with`, which end what they started. What comes again meanwhile must not cut that short."""
+    del frame
+    signal.signal(number, signal.SIG_IGN)
+    raise SystemExit(128 + number)
 
 
 def _settings(options: argparse.Namespace) -> list[Setting]:
