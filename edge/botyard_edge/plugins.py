@@ -10,7 +10,12 @@ from botyard_edge import hookspecs
 from botyard_edge.driver import DriverSpec
 
 # Built-in drivers come through the same door as everybody's.
-DEFAULT_PLUGINS = ("botyard_plugins.sim.edge", "botyard_plugins.replay.edge", "botyard_plugins.serial.edge")
+DEFAULT_PLUGINS = (
+    "botyard_plugins.sim.edge",
+    "botyard_plugins.replay.edge",
+    "botyard_plugins.serial.edge",
+    "botyard_plugins.i2c.edge",
+)
 ENTRY_POINT_GROUP = "botyard_edge"
 
 

@@ -1,0 +1,1 @@
+"""Chips on an I²C bus: current and voltage, inertial, weather, and servo outputs."""
