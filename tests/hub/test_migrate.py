@@ -193,6 +193,20 @@ async def everything_without_change(source: str, tmp_path: Path) -> dict[str, An
     return await everything(sqlite_url(copy))
 
 
+async def test_database_of_a_killed_hub_moves_with_what_is_only_in_its_log(tmp_path: Path) -> None:
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    async with open_store(sqlite_url(tmp_path / "a.db")) as store:
+        await store.add_robot(RobotRow(id="r", created=0, name="r", type="t"))
+        for name in ("a.db", "a.db-wal"):
+            shutil.copy(tmp_path / name, killed / name)
+    before = [(killed / name).read_bytes() for name in ("a.db", "a.db-wal")]
+    assert all(verdict.same for verdict in await moved(sqlite_url(killed / "a.db"), sqlite_url(tmp_path / "b.db")))
+    assert [(killed / name).read_bytes() for name in ("a.db", "a.db-wal")] == before
+    async with open_store(sqlite_url(tmp_path / "b.db")) as store:
+        assert [robot.id for robot in await store.robots()] == ["r"]
+
+
 async def test_every_table_has_rows_in_these_tests_and_moves_or_is_left_out(original: Path) -> None:
     known = {table.name for table in tables()}
     assert known.isdisjoint(LEFT_OUT)

@@ -15,7 +15,7 @@ from botyard.store.schema import APP, MARKER, NOTES
 from botyard_schemas.clock import SystemClock
 
 PATIENCE = 3600.0  # seconds for one statement: counting a large table takes its time
-AHEAD = 16  # rows that are fetched at once: chunks have some hundred kilobytes
+AHEAD, AHEAD_SMALL = 16, 500  # rows that are fetched at once: those with bytes may have some hundred kilobytes
 
 APPLIED = f"SELECT name FROM {NOTES} WHERE app = $1"  # noqa: S608 - a constant
 SET_ITEM = f'UPDATE "{MARKER}" SET "value" = $2 WHERE "item" = $1'  # noqa: S608 - a constant
@@ -102,12 +102,13 @@ class PostgresEnd:
         condition = "" if after is None else f' WHERE "{table.key}" > $1'
         order = f' ORDER BY "{table.key}"' if ordered else ""
         query = f'SELECT {table.quoted} FROM "{table.name}"{condition}{order}'  # noqa: S608 - names of the models
+        ahead = AHEAD if "bytes" in table.kinds else AHEAD_SMALL
         rows: list[Row] = []
         size = 0
         with self._plainly():
             async with self._connection.transaction(isolation="repeatable_read", readonly=True):
                 values = () if after is None else (after,)
-                async for row in self._connection.cursor(query, *values, prefetch=AHEAD, timeout=PATIENCE):
+                async for row in self._connection.cursor(query, *values, prefetch=ahead, timeout=PATIENCE):
                     rows.append(tuple(row))
                     size += size_of(rows[-1])
                     if len(rows) >= SLICE_ROWS or size >= SLICE_BYTES:
