@@ -13,6 +13,7 @@ from tests.hub.support import counters, get, problem, quarantine, stored
 
 READINGS = "/api/v1/readings"
 SECOND = 1_000_000
+HOUR = 3600 * SECOND
 # VirtualClock's beginning; on a full minute, so that buckets are easy to tell
 T0 = 1_763_712_000_000_000
 
@@ -137,9 +138,9 @@ async def test_readings_aggregate_has_minimum_maximum_mean_and_count_of_each_buc
         found = await get(running, "readings/aggregate", **query)
         assert (found["unit"], found["bucket"]) == ("m/s", 4.0)
         assert found["items"] == [
-            {"ts": T0, "count": 4, "min": 0.0, "max": 3.0, "mean": 1.5},
-            {"ts": T0 + 4 * SECOND, "count": 4, "min": 4.0, "max": 7.0, "mean": 5.5},
-            {"ts": T0 + 8 * SECOND, "count": 2, "min": 8.0, "max": 9.0, "mean": 8.5},
+            {"ts": T0, "count": 4, "min": 0.0, "max": 3.0, "mean": 1.5, "last": 3.0},
+            {"ts": T0 + 4 * SECOND, "count": 4, "min": 4.0, "max": 7.0, "mean": 5.5, "last": 7.0},
+            {"ts": T0 + 8 * SECOND, "count": 2, "min": 8.0, "max": 9.0, "mean": 8.5, "last": 9.0},
         ]
         counts = [
             bucket["count"]
@@ -158,6 +159,18 @@ async def test_readings_aggregate_is_of_the_last_hour_unless_it_is_told_otherwis
         assert sum(bucket["count"] for bucket in found["items"]) == 5
         until = await get(running, "readings/aggregate", robot="a", channel="speed", to=T0 + 4 * SECOND)
         assert sum(bucket["count"] for bucket in until["items"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("span", "bucket"), [(HOUR, 12), (5 * HOUR, 60), (6 * HOUR, 120), (300 * HOUR, 3600), (720 * HOUR, 3 * 3600)]
+)
+async def test_readings_aggregate_of_a_long_time_has_buckets_of_whole_minutes_or_hours(
+    tmp_path: Path, span: int, bucket: float
+) -> None:
+    async with running_hub(tmp_path, clock=VirtualClock()) as running:
+        await filled(running)
+        found = await get(running, "readings/aggregate", robot="a", channel="speed", **{"from": T0, "to": T0 + span})
+        assert found["bucket"] == bucket
 
 
 BAD = [
