@@ -1,26 +1,20 @@
-"""The `botyard-edge` command."""
+"""The `botyard-edge` command. What a command needs is imported when it runs, so that the others are quick."""
 
 import argparse
-import asyncio
 import logging
 import os
-import random
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from botyard_edge.boots import boot_id
-from botyard_edge.config import Config, load_config
-from botyard_edge.membership import Membership, MembershipError
-from botyard_edge.outbox import OutboxError
-from botyard_edge.plugins import PluginError, build_plugin_manager, drivers
-from botyard_edge.runtime import Runtime
-from botyard_edge.transports import make_transports
 from botyard_schemas import __version__
 from botyard_schemas.clock import SystemClock
-from botyard_schemas.settings import SettingsError
+
+if TYPE_CHECKING:
+    from botyard_edge.config import Config
+    from botyard_edge.membership import Membership
 
 CANNOT_RUN = 1
 SETTINGS_ARE_WRONG = 2
@@ -36,12 +30,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     try:
         return int(arguments.work(arguments))
-    except (SettingsError, PluginError) as error:
+    except Exception as error:
+        code = _exit_code(error)
+        if code is None:
+            raise
         print(error, file=sys.stderr)
+        return code
+
+
+def _exit_code(error: Exception) -> int | None:
+    """What the process ends with after an error whose sentence is for people; None: it is a mistake of ours."""
+    from botyard_edge.membership import MembershipError
+    from botyard_edge.outbox import OutboxError
+    from botyard_edge.plugins import PluginError
+    from botyard_schemas.settings import SettingsError
+
+    if isinstance(error, SettingsError | PluginError):
         return SETTINGS_ARE_WRONG
-    except (OutboxError, MembershipError) as error:
-        print(error, file=sys.stderr)
-        return CANNOT_RUN
+    return CANNOT_RUN if isinstance(error, OutboxError | MembershipError) else None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,6 +78,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from botyard_edge.config import load_config
+
     config = load_config(arguments.settings, os.environ)
     if arguments.until_done:
         config = replace(config, exit_when_done=True)
@@ -79,6 +89,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    from botyard_edge.config import load_config
+
     config = load_config(arguments.settings, os.environ)
     names = ", ".join(f"{driver.name} ({driver.spec.name})" for driver in config.drivers)
     print(f"{arguments.settings} is fine: robot {config.robot} with {names}")
@@ -86,6 +98,8 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _retire(arguments: argparse.Namespace) -> int:
+    import asyncio
+
     membership = _membership(arguments.settings)
     left = asyncio.run(membership.retire(within=arguments.within, leave_behind=arguments.leave_behind))
     behind = f"; {left} messages stay in its outbox" if left else ""
@@ -94,25 +108,43 @@ def _retire(arguments: argparse.Namespace) -> int:
 
 
 def _return(arguments: argparse.Namespace) -> int:
+    import asyncio
+
     membership = _membership(arguments.settings)
     asyncio.run(membership.come_back())
     print(f"{membership.config.robot} has asked to take part again; start it with `botyard-edge run`")
     return 0
 
 
-def _membership(settings: Path) -> Membership:
+def _membership(settings: Path) -> "Membership":
+    import random
+
+    from botyard_edge.config import load_config
+    from botyard_edge.membership import Membership
+    from botyard_edge.transports import make_transports
+
     config = load_config(settings, os.environ)
     return Membership(config, SystemClock(), random.Random(), make_transports(config))
 
 
 def _drivers(arguments: argparse.Namespace) -> int:
+    from botyard_edge.plugins import build_plugin_manager, drivers
+
     del arguments
     for name, spec in sorted(drivers(build_plugin_manager()).items()):
         print(f"{name:12} {spec.description}")
     return 0
 
 
-async def _serve(config: Config) -> int:
+async def _serve(config: "Config") -> int:
+    import asyncio
+    import random
+    import signal
+
+    from botyard_edge.boots import boot_id
+    from botyard_edge.runtime import Runtime
+    from botyard_edge.transports import make_transports
+
     transport = make_transports(config)
     runtime = Runtime(config, clock=SystemClock(), rng=random.Random(), transport=transport, boot=boot_id())
     loop = asyncio.get_running_loop()

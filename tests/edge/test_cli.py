@@ -11,6 +11,7 @@ from botyard_edge.cli import main
 from tests.processes import Running, wait_until
 
 MOST_IMPORT_MS = 150
+HEAVY = ("aiomqtt", "yaml", "pluggy", "sqlite3", "botyard_edge.runtime", "numpy", "typer", "quart", "tortoise")
 RUN = [sys.executable, "-m", "botyard_edge.cli", "run", "robot.yaml"]
 
 
@@ -41,17 +42,18 @@ def test_drivers_lists_the_built_in_ones(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_import_of_the_command_is_quick_and_light() -> None:
     code = (
-        "import time, sys; t = time.process_time(); import botyard_edge.cli; "
-        "print((time.process_time() - t) * 1000); print([m for m in ('aiomqtt', 'numpy', 'typer', 'quart', 'tortoise')"
-        " if m in sys.modules])"
+        "import time, sys; t0 = time.process_time(); import argparse, asyncio, logging; t1 = time.process_time();"
+        "import botyard_edge.cli; t2 = time.process_time(); print((t1 - t0) * 1000, (t2 - t0) * 1000);"
+        f"print([m for m in {HEAVY} if m in sys.modules])"
     )
     runs = [
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
         for _ in range(5)
     ]
     assert runs[0][1] == "[]"
-    # The best of several, in time of the processor, since the machine may be busy.
-    assert min(float(run[0]) for run in runs) < MOST_IMPORT_MS
+    # The best of several, in time of the processor; beside others even that is longer, as it is for Python itself.
+    standard, whole = (min(float(run[0].split()[part]) for run in runs) for part in (0, 1))
+    assert whole < max(MOST_IMPORT_MS, 2.5 * standard)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
