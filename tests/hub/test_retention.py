@@ -1,20 +1,23 @@
 """What is deleted because it is too old or too much, and what is said about the store's size."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from botyard.cli.main import build_app
 from botyard.core.config import Keep, KeepConfig
 from botyard.store import forecast
 from botyard.store.base import EventRow, QuarantineRow, ReportRow, Store
 from botyard.store.factory import open_store
 from botyard.store.holdings import CLASSES, ClassName, Size
 from botyard.store.retention import Retention
-from botyard.testing import VirtualClock, running_hub
-from tests.hub.support import Column, filled, get, noted, problem
+from botyard.testing import RunningHub, VirtualClock, running_hub
+from tests.hub.support import Column, filled, get, hub_in_a_thread, noted, problem
 
 BACKENDS: dict[str, Callable[[pytest.FixtureRequest], str]] = {
     "sqlite": lambda request: f"sqlite:{request.getfixturevalue('tmp_path') / 'hub.db'}",
@@ -364,3 +367,19 @@ async def test_hub_notes_what_it_has_deleted(tmp_path: Path) -> None:
     assert found["data"]["class"] == "telemetry"
     assert found["data"]["count"] == 1
     assert found["message"] == "1 samples were too old or too much and are deleted (store.keep.telemetry)"
+
+
+def test_store_commands_say_what_the_hub_says(tmp_path: Path) -> None:
+    async def fill_hub(running: RunningHub) -> None:
+        await running.robot("r").telemetry({"x": 1.5})
+        await running.transport.committed()
+
+    with hub_in_a_thread(tmp_path, fill_hub) as address:
+        said = [
+            CliRunner().invoke(build_app(), ["store", *command, "--url", address])
+            for command in (["info"], ["compact"], ["info", "--json"])
+        ]
+    assert [one.exit_code for one in said] == [0, 0, 0]
+    assert "1 messages wait for compaction" in said[0].output
+    assert "everything is compacted" in said[1].output
+    assert json.loads(said[2].output)["classes"][0]["count"] == 1
