@@ -58,8 +58,10 @@ class Express:
         committer: Committer,
         counters: Counter[str],
         say_given_up: Callable[[str, str], None],
+        in_order: Callable[[str], None],
     ) -> None:
         self._say_given_up = say_given_up
+        self._in_order = in_order
         self._times = times
         self._fleet = fleet
         self._bus = bus
@@ -139,5 +141,6 @@ class Express:
         if now >= lane.next_sign or record.presence.standing is not Standing.ONLINE:
             lane.next_sign = now + SEEN_EVERY
             self._fleet.sign_of_life(lane.robot, message)
+            self._in_order(lane.robot)
         else:
             record.last_seen = message.received

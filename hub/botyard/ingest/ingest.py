@@ -78,7 +78,15 @@ class Ingest:
         self._tracker = Tracker()
         self._committer = Committer(config, store, bus, clock, self._tracker, self.counters)
         self._express = Express(
-            self._times, fleet, bus, clock, self._tracker, self._committer, self.counters, self._say_given_up
+            self._times,
+            fleet,
+            bus,
+            clock,
+            self._tracker,
+            self._committer,
+            self.counters,
+            self._say_given_up,
+            self._watch.in_order,
         )
 
     async def __aenter__(self) -> Self:

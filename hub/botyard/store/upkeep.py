@@ -27,6 +27,7 @@ MOST = 8 << 20  # bytes that one plan is made of
 MERGE_PERIOD = 60.0  # seconds between looks for what can be merged
 GATHERED = 8  # small chunks, or parts of a rollup, that are worth merging
 SETTLED = 7_200_000_000  # µs after which a rollup hardly gets more parts
+PAUSE = 0.02  # seconds between two steps of giving room back
 KEYS = 50  # chunks or rollups that one plan merges
 
 
@@ -41,6 +42,9 @@ class Shelf(Protocol):
 
     async def carry_out(self, plan: bytes) -> None:
         """Do what a `Plan` says in one transaction. Raises KeyError when what it is made of is no longer there."""
+
+    async def give_back(self) -> bool:
+        """Give room that is free back to the file system for a moment; True while there is more of it."""
 
 
 class Upkeep:
@@ -143,6 +147,7 @@ class Upkeep:
                     await self._compact(helper, one)
                 if shard is None:
                     await self._merge(helper, gathered=2)
+                    await self._give_back()
             except StoreError as error:
                 self._refuse([(shard, done)], error)
             except asyncio.CancelledError:
@@ -159,6 +164,7 @@ class Upkeep:
             if self._clock.monotonic() >= self._next_merge:
                 self._next_merge = self._clock.monotonic() + MERGE_PERIOD
                 await self._merge(helper, gathered=GATHERED)
+                await self._give_back()
         except StoreError as error:
             self._say(str(error))
         else:
@@ -183,6 +189,11 @@ class Upkeep:
             if not work:
                 return
             await self._plan(helper, work)
+
+    async def _give_back(self) -> None:
+        """The room of what was compacted is used again; what is more than a file may keep goes, with pauses."""
+        while await self._shelf.give_back():
+            await self._clock.sleep(PAUSE)
 
     async def _plan(self, helper: Helper, work: bytes) -> None:
         plan = await helper.ask("compact", work)
