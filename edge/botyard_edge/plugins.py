@@ -15,6 +15,7 @@ DEFAULT_PLUGINS = (
     "botyard_plugins.replay.edge",
     "botyard_plugins.serial.edge",
     "botyard_plugins.i2c.edge",
+    "botyard_plugins.gpio.edge",
 )
 ENTRY_POINT_GROUP = "botyard_edge"
 

@@ -37,7 +37,13 @@ def test_run_with_wrong_settings_says_each_and_returns_two(tmp_path: Path, capsy
 
 def test_drivers_lists_the_built_in_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["drivers"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["i2c", "replay", "serial", "sim"]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
+        "gpio",
+        "i2c",
+        "replay",
+        "serial",
+        "sim",
+    ]
 
 
 def test_import_of_the_command_is_quick_and_light() -> None:
