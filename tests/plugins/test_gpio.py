@@ -1,4 +1,6 @@
 import asyncio
+import random
+import re
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -10,11 +12,13 @@ from gpiozero import Device
 from gpiozero.pins.mock import MockFactory, MockPin, MockPWMPin, MockTriggerPin
 
 from botyard_edge.config import load_config
-from botyard_edge.driver import Command, CommandRejectedError, ConfigurationError, Driver
+from botyard_edge.driver import Command, CommandRejectedError, ConfigurationError, Driver, DriverContext
 from botyard_edge.testing import VirtualClock, settle
 from botyard_plugins.gpio.devices import SPEED_OF_SOUND
 from botyard_schemas.settings import SettingsError
-from tests.plugins.conftest import Notes
+from tests.plugins.conftest import ROOT, Notes
+
+HARDWARE = ROOT / "docs" / "robots" / "hardware.md"
 
 Make = Callable[..., Driver]
 
@@ -185,6 +189,16 @@ async def test_missing_library_is_said_with_the_cure(make_driver: Make, monkeypa
     with pytest.raises(ConfigurationError, match=r"gpiozero: pip install 'botyard\[gpio\]'"):
         async with make_driver("gpio", VirtualClock(), devices={"estop": ESTOP}):
             pass
+
+
+@pytest.mark.parametrize("example", re.findall(r"```yaml\n(.*?)```", HARDWARE.read_text(), re.DOTALL))
+def test_examples_of_the_hardware_page_are_valid(tmp_path: Path, example: str) -> None:
+    (tmp_path / "robot.yaml").write_text(example)
+    config = load_config(tmp_path / "robot.yaml", {})
+    for settings in config.drivers:
+        context = DriverContext("r1", settings.name, settings.options, tmp_path, VirtualClock(), random.Random(1))
+        declared = {channel.name for channel in settings.spec.factory(context).capabilities.channels}
+        assert declared == {name for _, name in settings.spec.channels(settings.options)}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from botyard_edge.driver import ConfigurationError
 SPEED_OF_SOUND = 343.26  # m/s at 20 °C
 PULSE = 10e-6  # s; HC-SR04: at least 10 us
 ECHO_WITHIN = 0.1  # s; HC-SR04: the echo takes at most 38 ms
+BOUNCE = {"bumper": 0.01}  # s for which a contact may chatter; an emergency stop waits for nothing
 
 OnChange = Callable[[str, bool], None]
 
@@ -26,7 +27,9 @@ class Switch:
         pull_up = self.kind != "input" or part.get("pull", "up") == "up"
         # An emergency stop that is closed while all is well also stops when its wire breaks.
         self._inverted = self.kind == "estop" and part.get("normally_closed", True)
-        self._device = gpiozero.DigitalInputDevice(part["pin"], pull_up=pull_up, bounce_time=part.get("bounce"))
+        self._device = gpiozero.DigitalInputDevice(
+            part["pin"], pull_up=pull_up, bounce_time=part.get("bounce", BOUNCE.get(self.kind))
+        )
         self._device.when_activated = lambda: on_change(name, not self._inverted)
         self._device.when_deactivated = lambda: on_change(name, self._inverted)
 

@@ -64,9 +64,12 @@ class GpioDriver(Driver):
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        for device in self._devices.values():
-            device.close()
-        await self._thread.__aexit__(*exc)
+        self._halt()
+        try:
+            await self._thread.__aexit__(*exc)  # waits for a measurement that is under way
+        finally:
+            for device in self._devices.values():
+                device.close()
 
     @property
     def capabilities(self) -> Capabilities:
