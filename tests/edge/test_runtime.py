@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from botyard_edge.config import Config, OutboxSettings
@@ -105,6 +106,19 @@ async def test_driver_that_publishes_what_it_did_not_declare_is_told_and_restart
         node = world.hub.bodies("r1", State)[-1].nodes["driver.base"]
     assert node.status == "backoff"
     assert "channel 'z' was published but not declared" in (node.error or "")
+
+
+async def test_second_driver_that_brings_a_channel_of_another_is_failed_and_the_first_goes_on(
+    world: World, scripted: Scripted
+) -> None:
+    config = scripted(_idle)
+    config = replace(config, drivers=(config.drivers[0], replace(config.drivers[0], name="copy")))
+    async with world.running(config):
+        await world.clock.advance(1)
+        nodes = world.hub.bodies("r1", State)[-1].nodes
+    assert nodes["driver.base"].status == "running"
+    assert nodes["driver.copy"].status == "failed"
+    assert "is published by the driver base already; give one another name" in (nodes["driver.copy"].error or "")
 
 
 async def test_driver_that_cannot_work_leaves_the_rest_running(world: World, scripted: Scripted) -> None:
