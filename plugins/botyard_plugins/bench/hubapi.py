@@ -60,6 +60,11 @@ class HubApi:
         body: dict[str, Any] = self._checked(answer).json()
         return body
 
+    async def compact(self) -> None:
+        """Bring all telemetry into its final form now; a hub that cannot is left alone."""
+        with contextlib.suppress(httpx.HTTPError):
+            await self._client.post("/api/v1/store/compact")
+
     async def count(self, robot: str, channel: str, start: int, end: int) -> int:
         """How many samples of a channel the store holds from `start` to before `end`, microseconds since 1970."""
         query = {"robot": robot, "channel": channel, "from": start, "to": end, "bucket": max(1.0, (end - start) / 1e6)}

@@ -25,7 +25,7 @@ from botyard_schemas.clock import Clock, SystemClock
 
 WATCHED = 8
 LOOK_EVERY = 0.2
-READY_WITHIN, ANSWER_WITHIN, CONNECTED_WITHIN, COMPACTED_WITHIN = 30.0, 5.0, 60.0, 120.0
+READY_WITHIN, ANSWER_WITHIN, CONNECTED_WITHIN, COMPACTED_WITHIN = 30.0, 5.0, 60.0, 20.0
 # What may pass without anything being acknowledged, before it is given up: seconds.
 PATIENCE = 60.0
 # Quiet seconds between the first sign of every robot and the measuring.
@@ -217,6 +217,7 @@ class Bench:
     async def _disk(self, samples: int) -> Disk | None:
         """As the hub tells it, once nothing waits for compaction; None when it does not tell."""
         self._say("Waiting for the store to compact", "")
+        await self._api.compact()
         deadline = self._clock.monotonic() + COMPACTED_WITHIN
         while (store := await self._api.store()) is not None and isinstance(store.get("bytes"), int):
             waiting = (store.get("waiting") or {}).get("messages")
