@@ -29,16 +29,16 @@ describe("merge", () => {
 });
 
 describe("addToBuckets", () => {
-  const bucket = { ts: 10, count: 2, min: 1, max: 3, mean: 2 };
+  const bucket = { ts: 10, count: 2, min: 1, max: 3, mean: 2, last: 3 };
 
   it("joins a sample to its bucket", () => {
-    expect(addToBuckets([bucket], 19, 8, 10)).toEqual([{ ts: 10, count: 3, min: 1, max: 8, mean: 4 }]);
+    expect(addToBuckets([bucket], 19, 8, 10)).toEqual([{ ts: 10, count: 3, min: 1, max: 8, mean: 4, last: 8 }]);
   });
 
   it("opens a bucket, also between others", () => {
     const buckets = addToBuckets([bucket, { ...bucket, ts: 40 }], 25, 5, 10);
     expect(buckets.map(({ ts }) => ts)).toEqual([10, 20, 40]);
-    expect(buckets[1]).toEqual({ ts: 20, count: 1, min: 5, max: 5, mean: 5 });
+    expect(buckets[1]).toEqual({ ts: 20, count: 1, min: 5, max: 5, mean: 5, last: 5 });
     expect(addToBuckets([], 5, 1, 10)[0]?.ts).toBe(0);
   });
 });

@@ -20,7 +20,14 @@ function hub(answer: (url: URL) => unknown): URL[] {
 const pathsOf = (asked: URL[]): string[] => asked.map((url) => url.pathname.replace("/api/v1/readings", "") || "/");
 const isAggregate = (url: URL): boolean => url.pathname.endsWith("aggregate");
 const reading = (ts: number, value: unknown = ts): Reading => ({ robot: "r", channel: "force", ts, value });
-const bucket = (ts: number, count = 5000, value = 5): Bucket => ({ ts, count, min: value, max: value, mean: value });
+const bucket = (ts: number, count = 5000, value = 5): Bucket => ({
+  ts,
+  count,
+  min: value,
+  max: value,
+  mean: value,
+  last: value,
+});
 const buckets = (...items: Bucket[]) => ({ robot: "r", channel: "force", unit: "N", bucket: 10, items });
 
 let clock = NOW;

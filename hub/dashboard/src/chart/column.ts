@@ -33,10 +33,10 @@ export function addToBuckets(buckets: readonly Bucket[], ts: number, value: numb
   if (bucket?.ts === start) {
     const count = bucket.count + 1;
     const mean = bucket.mean + (value - bucket.mean) / count;
-    const changed = { ts: start, count, mean, min: Math.min(bucket.min, value), max: Math.max(bucket.max, value) };
-    return buckets.with(at, changed);
+    const [min, max] = [Math.min(bucket.min, value), Math.max(bucket.max, value)];
+    return buckets.with(at, { ts: start, count, mean, min, max, last: value });
   }
-  return buckets.toSpliced(at + 1, 0, { ts: start, count: 1, min: value, max: value, mean: value });
+  return buckets.toSpliced(at + 1, 0, { ts: start, count: 1, min: value, max: value, mean: value, last: value });
 }
 
 /** One line to draw; `band` is there for buckets. Times in microseconds. */
