@@ -135,7 +135,7 @@ async def test_mistake_of_the_hub_is_a_problem_without_its_details(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with running_hub(tmp_path) as running:
-        monkeypatch.setattr(running.hub.fleet, "all", lambda: 1 / 0)
+        monkeypatch.setattr(running.hub.fleet, "all", lambda **_: 1 / 0)
         document = await problem(running, "GET", "/api/v1/robots")
         assert (document["status"], document["detail"]) == (500, "the hub made a mistake; its log says more")
     assert "GET /api/v1/robots failed" in caplog.text

@@ -182,6 +182,9 @@ async def test_socket_resumed_gives_exactly_what_was_missed(tmp_path: Path) -> N
         await a.event("missed.2")
         await running.api.delete("/api/v1/robots/c")
         await running.transport.committed()
+        async with asyncio.timeout(20):  # the event of the removal is no message that anybody waits for
+            while not (await get(running, "events", name="robot.removed"))["items"]:
+                await asyncio.sleep(0.01)
         async with viewer(running, since=seen.id) as again:
             frame = await again.next()
             assert frame["type"] == "changes"
