@@ -183,7 +183,7 @@ async def test_socket_resumed_gives_exactly_what_was_missed(tmp_path: Path) -> N
         await running.api.delete("/api/v1/robots/c")
         await running.transport.committed()
         async with asyncio.timeout(20):  # the event of the removal is no message that anybody waits for
-            while not (await get(running, "events", name="robot.removed"))["items"]:
+            while not (await get(running, "events", name="robot.removed"))["items"]:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         async with viewer(running, since=seen.id) as again:
             frame = await again.next()
