@@ -201,7 +201,11 @@ class Store(Protocol):
         limit: int = 1000,
         cursor: str | None = None,
     ) -> Page[Sample]:
-        """Samples with `start` <= ts < `end`, in the order of time, robot and channel. Raises InvalidCursorError."""
+        """Samples with `start` <= ts < `end`, in the order of time, robot and channel. Raises InvalidCursorError.
+
+        Several of one channel at the same time come in the order of their arrival, as long as no compaction has merged
+        what some of them are in.
+        """
 
     async def latest(self, robot: str, channels: list[str] | None = None) -> list[Sample]:
         """The latest sample of each channel of a robot."""
