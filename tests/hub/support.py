@@ -184,3 +184,12 @@ def telemetry(columns: Iterable[Column]) -> list[Block]:
 def filled(columns: Iterable[Column] = (), **rows: Any) -> Batch:
     """A batch with telemetry."""
     return Batch(blocks=telemetry(columns), **rows)
+
+
+async def until_equal(look: Callable[[], Awaitable[Any]], wanted: Any) -> None:
+    """Ask again and again, for at most ten seconds."""
+    for _ in range(1000):
+        if await look() == wanted:
+            return
+        await asyncio.sleep(0.01)
+    assert await look() == wanted

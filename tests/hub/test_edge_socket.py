@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from botyard.plugin.manager import build_plugin_manager
 from botyard.testing import PLUGINS, hub_config, wait_until
 from botyard.transport.websocket import WebSocketTransport
 from botyard_schemas import Command, Envelope
-from tests.hub.support import make_flaky
+from tests.hub.support import make_flaky, until_equal
 
 DEFAULTS = (*PLUGINS, "botyard.transport.websocket")
 
@@ -54,15 +54,6 @@ class Running:
 
     async def events(self) -> list[str]:
         return [item["name"] for item in reversed((await self.get("events", robot="r1"))["items"])]
-
-
-async def until_equal(look: Callable[[], Awaitable[Any]], wanted: Any) -> None:
-    """Ask again and again, for at most ten seconds."""
-    for _ in range(1000):
-        if await look() == wanted:
-            return
-        await asyncio.sleep(0.01)
-    assert await look() == wanted
 
 
 @asynccontextmanager

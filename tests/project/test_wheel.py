@@ -64,7 +64,10 @@ def test_wheel_holds_no_leftovers(wheel: zipfile.ZipFile) -> None:
 def test_wheel_metadata_names_commands_extras_and_license(wheel: zipfile.ZipFile) -> None:
     info = f"botyard-{__version__}.dist-info"
     metadata = Parser().parsestr(wheel.read(f"{info}/METADATA").decode())
-    assert set(metadata.get_all("Provides-Extra", [])) == {"hub", "edge", "postgres", "ulog", "dev"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {
+        *("hub", "edge", "postgres", "ulog", "dev"),
+        *("serial", "i2c", "gpio"),
+    }
     assert metadata["License-Expression"] == "Apache-2.0"
     assert f"{info}/licenses/LICENSE" in wheel.namelist()
     scripts = wheel.read(f"{info}/entry_points.txt").decode()
