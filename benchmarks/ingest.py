@@ -73,7 +73,7 @@ async def main() -> None:
     """Measure, print, save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--messages", type=int, default=10_000)
+    parser.add_argument("--messages", type=int, default=100_000)
     options = parser.parse_args()
     rows = []
     for qos, sets, share in ((0, 1, 1), (1, 1, 1), (0, 50, 5)):
