@@ -141,7 +141,7 @@ def test_charts_ask_for_what_fits_the_screen_zoom_by_dragging_and_come_back_to_l
         page.locator('[data-range="30d"]').click()
     width = float(re.findall(r"bucket=([\d.]+)", asked.value.url)[0])
     assert width % 3600 == 0, f"buckets of {width} s cannot come from rollups of an hour"
-    page.locator('[data-range="15m"]').click()
+    page.locator('[data-range="5m"]').click()
     expect(page.get_by_test_id("live")).to_be_disabled()
 
     line = page.locator("by-line-chart .u-over").bounding_box()
@@ -161,7 +161,7 @@ def test_charts_ask_for_what_fits_the_screen_zoom_by_dragging_and_come_back_to_l
     page.get_by_role("button", name="Zoom out").click()
     expect(page.get_by_test_id("shown")).not_to_have_text(earlier)
     page.get_by_test_id("live").click()
-    expect(page.get_by_test_id("shown")).to_have_text("The last 15 min")
+    expect(page.get_by_test_id("shown")).to_have_text("The last 5 min")
     wait_until(lambda: points(page) > still, "it goes on")
 
 

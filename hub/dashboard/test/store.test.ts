@@ -10,6 +10,7 @@ import {
   keepText,
   roomOf,
   shareText,
+  partsOf,
   sharesOf,
   warningOf,
 } from "../src/store/words";
@@ -138,6 +139,15 @@ describe("figures", () => {
       ["events", 0.25],
     ]);
     expect(sharesOf([row("events", 0)])).toEqual([]);
+  });
+
+  it("show telemetry that has just come as a part of its own, since at first there is nothing else", () => {
+    const fresh = { ...report(), classes: [row("events", 20)], waiting: { messages: 3, bytes: 60 } };
+    expect(sharesOf(partsOf(fresh)).map(({ name, share }) => [classText(name), share])).toEqual([
+      ["Fresh telemetry", 0.75],
+      ["Events", 0.25],
+    ]);
+    expect(partsOf({ ...fresh, waiting: { messages: 0, bytes: 0 } })).toEqual(fresh.classes);
   });
 
   it("neither round a share to nothing nor to everything", () => {

@@ -4,6 +4,7 @@ import type { Span } from "../api/readings";
 export type Range = { kind: "last"; seconds: number } | ({ kind: "span" } & Span);
 
 export const PRESETS = [
+  { name: "5m", seconds: 300, text: "5 min" },
   { name: "15m", seconds: 900, text: "15 min" },
   { name: "1h", seconds: 3600, text: "1 h" },
   { name: "6h", seconds: 21_600, text: "6 h" },
@@ -12,7 +13,7 @@ export const PRESETS = [
   { name: "30d", seconds: 2_592_000, text: "30 d" },
 ] as const;
 
-export const DEFAULT: Range = { kind: "last", seconds: 900 };
+export const DEFAULT: Range = { kind: "last", seconds: 300 };
 
 /** A shorter span is asked for as the samples themselves at once. */
 const RAW_SECONDS = 300;

@@ -11,15 +11,18 @@ import { bytes, number } from "../format/values";
 import { FleetController } from "../live/controllers";
 import { fleet } from "../live/fleet";
 import {
+  FRESH,
   classText,
   classUnit,
   forecast,
   growthText,
   keepText,
+  partsOf,
   roomOf,
   shareText,
   sharesOf,
   warningOf,
+  type Part,
 } from "../store/words";
 import "../styles/store-page.css";
 
@@ -96,7 +99,7 @@ export class StorePage extends PageElement {
       <section class="panel">
         <header><h2>What it is made of</h2></header>
         <div class="body">${this.#bar(store)}</div>
-        ${this.#table(store.classes)}
+        ${this.#table(store)}
       </section>
     `;
   }
@@ -129,9 +132,10 @@ export class StorePage extends PageElement {
   }
 
   #bar(store: StoreReport): TemplateResult {
-    const shares = sharesOf(store.classes);
+    const parts = partsOf(store);
+    const shares = sharesOf(parts);
     if (shares.length === 0) return html`<p class="muted">Nothing is stored yet.</p>`;
-    const colours = colourOf(store.classes);
+    const colours = colourOf(parts);
     return html`<div class="shares" role="img" aria-label=${shares.map(({ name, share }) => `${classText(name)} ${shareText(share)}`).join(", ")}>
         ${shares.map(({ name, share }) => html`<span style="flex-grow:${share.toFixed(5)};background:var(${colours.get(name)})"></span>`)}
       </div>
@@ -140,7 +144,7 @@ export class StorePage extends PageElement {
       </ul>`; // prettier-ignore
   }
 
-  #table(classes: readonly StoreClass[]): TemplateResult {
+  #table({ classes, waiting }: StoreReport): TemplateResult {
     return html`<table class="plain-table classes" role="table" aria-label="Classes of data">
       <thead role="rowgroup">
         <tr role="row">
@@ -153,9 +157,18 @@ export class StorePage extends PageElement {
         </tr>
       </thead>
       <tbody role="rowgroup">
-        ${classes.map((row) => this.#row(row))}
+        ${waiting.messages > 0 ? this.#fresh(waiting) : nothing} ${classes.map((row) => this.#row(row))}
       </tbody>
     </table>`;
+  }
+
+  #fresh({ messages, bytes: size }: StoreReport["waiting"]): TemplateResult {
+    return html`<tr role="row" data-testid="store-fresh">
+      <th role="rowheader" scope="row">${classText(FRESH)}</th>
+      <td role="cell" class="number" data-label="Count">${count(messages)} <span class="muted">${messages === 1 ? "message" : "messages"}</span></td>
+      <td role="cell" class="number" data-label="Size">${bytes(size)}</td>
+      <td role="cell" colspan="3" class="muted">As it came; compacted into telemetry and rollups within some minutes.</td>
+    </tr>`; // prettier-ignore
   }
 
   #row(row: StoreClass): TemplateResult {
@@ -200,8 +213,8 @@ const engineText = ({ engine }: StoreReport): string =>
   ({ sqlite: "SQLite", postgresql: "PostgreSQL" })[engine] ?? engine;
 
 /** A class keeps its colour whatever its rank, so that the bar can be compared from day to day. */
-const colourOf = (classes: readonly StoreClass[]): Map<string, string> =>
-  new Map(classes.map(({ name }, i) => [name, `--series-${(i % COLOURS) + 1}`]));
+const colourOf = (parts: readonly Part[]): Map<string, string> =>
+  new Map(parts.map(({ name }, i) => [name, name === FRESH ? "--muted" : `--series-${(i % COLOURS) + 1}`]));
 
 function fact(name: string, value: string, more: string): TemplateResult {
   return html`<div>

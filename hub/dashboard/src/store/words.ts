@@ -107,11 +107,24 @@ export function dayOf(ts: number): string {
   return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
 }
 
+/** Telemetry as it came, before it is compacted. */
+export const FRESH = "fresh_telemetry";
+
+/** A part of what the store takes. */
+export interface Part {
+  name: string;
+  bytes: number;
+}
+
+/** The classes, and before them the telemetry that has just come: in the first minutes there is nothing else. */
+export const partsOf = ({ classes, waiting }: StoreReport): Part[] =>
+  waiting.bytes > 0 ? [...classes, { name: FRESH, bytes: waiting.bytes }] : [...classes];
+
 /** Classes with something in them, the largest first, each with its share of the whole (0 to 1). */
-export function sharesOf(classes: readonly StoreClass[]): { name: string; bytes: number; share: number }[] {
-  const sum = classes.reduce((total, { bytes: size }) => total + size, 0);
+export function sharesOf(parts: readonly Part[]): (Part & { share: number })[] {
+  const sum = parts.reduce((total, { bytes: size }) => total + size, 0);
   if (sum === 0) return [];
-  return classes
+  return parts
     .filter(({ bytes: size }) => size > 0)
     .map(({ name, bytes: size }) => ({ name, bytes: size, share: size / sum }))
     .sort((a, b) => b.bytes - a.bytes);
