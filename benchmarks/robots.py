@@ -9,12 +9,12 @@ import asyncio
 from typing import Any
 
 from benchmarks.machine import save
-from benchmarks.virtual import median, rounds
+from benchmarks.virtual import median, once
 from botyard_plugins.bench.plan import Plan
 from botyard_plugins.bench.result import Result
 
 FEW, MANY = 10, 5000
-PER_SECOND = 1500  # messages of all robots together: less than the hub can take, so that nothing waits
+PER_SECOND = 5000  # messages of all robots together, one a second of each of the many: nothing has to wait
 STATE_EACH = 50
 
 
@@ -39,8 +39,11 @@ def memory(result: Result) -> float:
 
 
 async def measure(count: int, seconds: float, most: int = MANY) -> dict[str, Any]:
-    """The figures, medians of so many rounds with few and with `most` robots."""
-    few, many = await rounds(plan(FEW, seconds), count), await rounds(plan(most, seconds), count)
+    """The figures, medians of so many rounds with few and with `most` robots by turns."""
+    few, many = [], []
+    for _ in range(count):
+        few.append(await once(plan(FEW, seconds)))
+        many.append(await once(plan(most, seconds)))
     cost = {name: median(results, lambda one: one.hub_cpu, 3) for name, results in (("few", few), ("many", many))}
     grown = [(memory(large) - memory(small)) / (most - FEW) for small, large in zip(few, many, strict=True)]
     assert cost["few"], "the CPU time of processes is known on Linux only"

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from botyard.core.actor import HUB
-from botyard.core.events import EventCommitted
+from botyard.core.events import EventCommitted, RobotChanged, RobotSeen
 from botyard.core.samples import Column
 from botyard.store.base import StoredEvent
-from botyard.testing import RunningHub, running_hub
+from botyard.testing import RunningHub, VirtualClock, running_hub
 from botyard.web.client import MAX_EVENT_BYTES, MAX_EVENTS, MAX_FAULTS, MAX_SAMPLE_BYTES, MAX_SAMPLES, Client
-from botyard.web.feed import REMEMBERED_BYTES, Feed
+from botyard.web.feed import REMEMBERED_BYTES, SEEN_EVERY, SEEN_PER_SECOND, Feed
 
 
 def event(n: int, size: int = 0) -> bytes:
@@ -134,3 +134,27 @@ async def test_feed_remembers_large_events_up_to_a_size_and_sends_a_snapshot_to_
         assert frame["type"] == "changes"
         assert [one["id"] for one in frame["events"]] == list(range(1210, 1220))
         assert frame["skipped"] == 10
+
+
+async def test_feed_tells_signs_of_life_of_a_large_fleet_less_often_and_changes_at_once(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    async with running_hub(tmp_path, clock=clock) as running, Feed(running.hub) as feed:
+        robot = running.robot("r")
+        await robot.presence()
+        client = Client()
+        feed.join(client)
+
+        async def told_after(seconds: float) -> bool:
+            client.robots.clear()
+            await clock.advance(seconds)
+            running.hub.bus.publish(RobotSeen(actor=HUB, robot="r", at=clock.now()))
+            return bool(client.robots)
+
+        assert await told_after(SEEN_EVERY)
+        assert not await told_after(SEEN_EVERY / 2)
+        assert await told_after(SEEN_EVERY / 2)
+        feed._seen.update(dict.fromkeys(map(str, range(4 * SEEN_PER_SECOND)), clock.monotonic()))
+        assert not await told_after(2.0)
+        assert await told_after(3.0)
+        running.hub.bus.publish(RobotChanged(actor=HUB, robot="r"))
+        assert client.robots == {"r"}

@@ -30,6 +30,7 @@ from botyard.store.frames import HIGHEST, LOWEST
 from botyard.store.migrate import Migration, Verdict
 from botyard.store.migrate_tables import LEFT_OUT, Content, Table, tables
 from botyard.store.schema import MARKER, NOTES
+from botyard.store.sqlite_writer import FOLD_AFTER
 from tests.hub.postgres_support import NOW, Hurried, ask
 from tests.hub.support import Column, filled
 from tests.postgres import PASSWORD, PostgresServer
@@ -73,7 +74,7 @@ async def fill(store: Store) -> None:
     await store.commit(filled(columns=telemetry(NOW, 900)))
     await store.compact()
     await store.commit(filled(columns=telemetry(NOW + 1000 * MINUTE, 90)))
-    for n in range(40):  # so many that some positions are in their place, and some are not yet
+    for n in range(FOLD_AFTER + 8):  # so many that some positions are in their place, and some are not yet
         await store.commit(Batch(positions=[Position(f"r{n % 5}", f"e{n % 7}", n * 10, ((n * 10 + 5, n * 10 + 7),))]))
     data: dict[str, Any] = {"deep": [1, {"x": None}], "text": ODD, "huge": 2**53}
     events = [

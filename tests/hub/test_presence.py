@@ -71,7 +71,9 @@ class PresenceMachine(RuleBasedStateMachine):
     @rule(seconds=st.floats(0.01, 200))
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
+        overdue, before = self.tracker.overdue(self.now), self.tracker.standing
         changed = self.tracker.on_time(self.at, self.now, OFFLINE_AFTER)
+        assert overdue or (not changed and self.tracker.standing is before)
         silent, patience = self.now - self.heard, MISSED_HEARTBEATS * self.interval
         if silent > patience + OFFLINE_AFTER:
             self.becomes("offline", "silence", changed)

@@ -4,7 +4,6 @@ What is shown stays right; it is only told less often. As long as a robot flaps,
 make no events, and they are published together, at most once per look at the clock.
 """
 
-from collections import deque
 from dataclasses import dataclass, field
 
 # So many changes of presence within so many seconds are flapping; a robot without one for as long has settled. A robot
@@ -28,12 +27,12 @@ class Flapping:
     active: bool = False
     changes: int = 0
     untold: bool = False
-    _latest: deque[float] = field(default_factory=lambda: deque(maxlen=CHANGES))
+    _latest: list[float] = field(default_factory=list)  # a deque takes 600 bytes, for each robot of thousands
     _began: float = 0.0
 
     def on_change(self, now: float) -> bool:
         """Its presence changed; says whether that is one too many, so that from now on it flaps."""
-        self._latest.append(now)
+        self._latest = [*self._latest[1 - CHANGES :], now]
         if self.active:
             self.changes += 1
             self.untold = True

@@ -53,7 +53,7 @@ class Fleet:
                 record.state = msgspec.json.decode(stored.body, type=State)
                 record.state_ts = record.last_seen = stored.ts
         await self._tasks.__aenter__()
-        self._tasks.start(self._watch.run(self.all), "hub.fleet.silence")
+        self._tasks.start(self._watch.run(lambda: tuple(self._robots.values())), "hub.fleet.silence")
         self._tasks.start(self._rows.run(), "hub.fleet.save")
         return self
 

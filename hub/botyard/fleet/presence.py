@@ -54,6 +54,7 @@ _STATUS: dict[Standing, Status] = {
 }
 # What an `offline` may give as its reason; anything else is no reason to leave, and counts as a clean end.
 _FAREWELLS: dict[str, Reason] = {"last_will": "last_will", "socket_closed": "socket_closed", "retired": "retired"}
+_AWAY = frozenset({Standing.LOST, Standing.LEFT})
 _ALL_ONLINE = dict.fromkeys(Standing, Standing.ONLINE)
 # Where each sign leads from each state. A goodbye of a robot that was lost already is the late last will of that loss.
 TABLE: dict[Sign, dict[Standing, Standing]] = {
@@ -107,6 +108,10 @@ class PresenceTracker:
         if self.standing is Standing.ONLINE:  # nearly always
             return False
         return self._move(Sign.MESSAGE if sessions else Sign.DATA, "message", at)
+
+    def overdue(self, now: float) -> bool:
+        """Whether it is expected to speak and has been silent for too long; if not, `on_time` changes nothing."""
+        return now - self.heard > MISSED_HEARTBEATS * self.interval and self.standing not in _AWAY
 
     def on_time(self, at: int, now: float, offline_after: float) -> bool:
         """Time has passed."""

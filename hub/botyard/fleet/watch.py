@@ -56,11 +56,13 @@ class PresenceWatch:
         self._notes = notes
 
     async def run(self, robots: Callable[[], Iterable[RobotRecord]]) -> None:
-        """Look at the clock, for ever. `robots` gives those that take part."""
+        """Look at the clock, for ever. `robots` gives them, in any order."""
         while True:
             await self._clock.sleep(TICK)
+            now = self._clock.monotonic()
             for record in robots():
-                self.look(record)
+                if record.flapping.active or record.presence.overdue(now):  # hardly ever, of thousands
+                    self.look(record)
 
     def changed(self, record: RobotRecord, before: str) -> bool:
         """The robot's presence has just changed; says whether others should hear of it at once."""

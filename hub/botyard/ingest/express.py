@@ -25,8 +25,9 @@ from botyard_schemas.clock import Clock
 from botyard_schemas.fast import Vocabulary, decode_telemetry
 
 MAX_LANES = 50_000
-# The fleet hears of a sign of life at most this often: seconds. It only matters to those who watch for silence.
+# The fleet hears of a robot's signs of life at most this often (seconds), and of so many robots' in a second.
 SEEN_EVERY = 1.0
+SEEN_PER_SECOND = 500
 
 
 class Lane:
@@ -139,8 +140,8 @@ class Express:
     def _observe(self, lane: Lane, message: Inbound) -> None:
         record, now = lane.record, self._clock.monotonic()
         if now >= lane.next_sign or record.presence.standing is not Standing.ONLINE:
-            lane.next_sign = now + SEEN_EVERY
+            lane.next_sign = now + max(SEEN_EVERY, len(self._lanes) / SEEN_PER_SECOND)
             self._fleet.sign_of_life(lane.robot, message)
             self._in_order(lane.robot)
         else:
-            record.last_seen = message.received
+            record.last_seen, record.presence.heard = message.received, now

@@ -2,7 +2,6 @@
 
 import bisect
 import enum
-from collections import OrderedDict
 from collections.abc import Iterable
 
 from botyard.store.base import Position
@@ -90,7 +89,8 @@ class Tracker:
     """All epochs of all robots."""
 
     def __init__(self, positions: Iterable[Position] = ()) -> None:
-        self._robots: dict[str, OrderedDict[str, EpochTracker]] = {}
+        # by robot and epoch, the one that was used last at the end
+        self._robots: dict[str, dict[str, EpochTracker]] = {}
         self.load(positions)
 
     def load(self, positions: Iterable[Position]) -> None:
@@ -104,8 +104,8 @@ class Tracker:
         tracker = epochs.get(epoch)
         if tracker is None:
             tracker = epochs[epoch] = EpochTracker()
-        else:
-            epochs.move_to_end(epoch)
+        elif len(epochs) > 1:
+            epochs[epoch] = epochs.pop(epoch)
         return tracker.offer(seq)
 
     def use(self, robot: str, epoch: str) -> EpochTracker | None:
@@ -114,7 +114,7 @@ class Tracker:
         if epochs is None or (tracker := epochs.get(epoch)) is None:
             return None
         if len(epochs) > 1:
-            epochs.move_to_end(epoch)
+            epochs[epoch] = epochs.pop(epoch)
         return tracker
 
     def settle(self, robot: str, epoch: str, first: int, last: int) -> None:
@@ -134,7 +134,7 @@ class Tracker:
         """Forget the epochs that were used longest ago when there are too many. Not while one of them is in a batch."""
         epochs = self._epochs(robot)
         while len(epochs) > MAX_EPOCHS:
-            epochs.popitem(last=False)
+            del epochs[next(iter(epochs))]
 
     def position(self, robot: str, epoch: str) -> Position:
         """How far the epoch has come."""
@@ -145,5 +145,8 @@ class Tracker:
         """Drop everything about a robot."""
         self._robots.pop(robot, None)
 
-    def _epochs(self, robot: str) -> OrderedDict[str, EpochTracker]:
-        return self._robots.setdefault(robot, OrderedDict())
+    def _epochs(self, robot: str) -> dict[str, EpochTracker]:
+        epochs = self._robots.get(robot)
+        if epochs is None:
+            epochs = self._robots[robot] = {}
+        return epochs

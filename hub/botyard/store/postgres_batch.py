@@ -9,7 +9,7 @@ from botyard.store.base import Batch, StateRow, StoreError
 from botyard.store.postgres_ledger import Ledger
 from botyard.store.postgres_server import Connection, escaped
 
-FOLD_AFTER = 32  # commits: a position is written to its own place this much less often than it changes
+FOLD_AFTER = 128  # commits: a position is written to its own place this much less often than it changes
 
 INSERT_PROGRESS = "INSERT INTO progress (data) VALUES ($1)"
 FOLD = "DELETE FROM progress RETURNING id, data"

@@ -27,7 +27,7 @@ INSERT_CHUNK = """INSERT INTO chunk (robot, start, "end", rows, samples, small, 
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
 INSERT_ROLLUP = "INSERT INTO rollup (robot, width, start, buckets, part, data) VALUES (?, ?, ?, ?, ?, ?)"
 INSERT_PROGRESS = "INSERT INTO progress (data) VALUES (CAST(? AS TEXT))"
-FOLD_AFTER = 32  # commits: a position is written to its own place this much less often than it changes
+FOLD_AFTER = 128  # commits: a position is written to its own place this much less often than it changes
 INSERT_EVENT = """INSERT INTO event (ts, robot, actor, name, severity, message, data, cause, epoch, seq)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 INSERT_REPORT = (

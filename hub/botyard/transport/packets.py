@@ -219,9 +219,12 @@ def subscribe(identifier: int, topics: Sequence[str], qos: int) -> bytes:
     return packet(Kind.SUBSCRIBE << 4 | 0x02, identifier.to_bytes(2, "big") + filters)
 
 
+_PUBLISH = int(Kind.PUBLISH) << 4
+
+
 def publish(topic: str, payload: bytes, identifier: int = 0, *, retain: bool = False) -> bytes:
     """PUBLISH at QoS 0, or at QoS 1 with an identifier."""
-    kind = Kind.PUBLISH << 4 | retain
+    kind = _PUBLISH | retain
     if not identifier:
         return packet(kind, text(topic) + payload)
     return packet(kind | 0x02, text(topic) + identifier.to_bytes(2, "big") + payload)

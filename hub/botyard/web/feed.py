@@ -28,8 +28,9 @@ NUMBER = re.compile(r"[0-9]{1,18}")
 REMEMBERED = 10_000
 RECENT_EVENTS = 50
 REMEMBERED_BYTES = 16 * 1024 * 1024
-# A sign of life alone is shown at most this often: seconds.
+# A sign of life alone is shown at most this often for one robot (seconds), and for so many robots in a second.
 SEEN_EVERY = 1.0
+SEEN_PER_SECOND = 500
 
 
 class Event(NamedTuple):
@@ -102,7 +103,8 @@ class Feed:
 
     def _robot_seen(self, seen: RobotSeen) -> None:
         now = self._hub.clock.monotonic()
-        if now - self._seen.get(seen.robot, -SEEN_EVERY) >= SEEN_EVERY:
+        last = self._seen.get(seen.robot)
+        if last is None or now - last >= max(SEEN_EVERY, len(self._seen) / SEEN_PER_SECOND):
             self._seen[seen.robot] = now
             self._robot(seen.robot)
 
@@ -219,7 +221,9 @@ class Feed:
         if encoded is None:
             record = self._hub.fleet.get(robot)
             assert record  # noqa: S101 - the callers have looked
-            encoded = self._encoded[robot] = msgspec.Raw(msgspec.json.encode(robot_view(record)))
+            encoded = msgspec.Raw(msgspec.json.encode(robot_view(record)))
+            if len(self._clients) > 1:  # it is for the others
+                self._encoded[robot] = encoded
         return encoded
 
 

@@ -13,7 +13,7 @@ from botyard.web.frames import ClientFrame, Ping, Watch
 blueprint = Blueprint("socket", __name__)
 
 # A screen needs some pictures a second, not a thousand; and nobody should wait much longer than an eye can see.
-PAUSE = 0.04
+PAUSE = 0.03
 # Proxies cut connections on which nothing moves, and a dead one is found by writing to it: seconds.
 SIGN_OF_LIFE = 20.0
 # Close code 1012 of the IANA registry: come back in a moment.
