@@ -14,7 +14,7 @@ import pluggy
 
 from botyard_edge.driver import DriverSpec
 from botyard_edge.link import LinkSettings
-from botyard_edge.node import Backoff
+from botyard_edge.node import Backoff, RestartPolicy
 from botyard_edge.outbox import LIMITS, Limits
 from botyard_edge.pace import Pace
 from botyard_edge.plugins import build_plugin_manager, drivers, unknown_driver
@@ -48,11 +48,19 @@ class TransportSettings:
 
 @dataclass(frozen=True, slots=True)
 class DriverSettings:
-    """One driver to run: its name on this robot, what it is, and its options with defaults filled in."""
+    """One driver to run: its name on this robot, what it is, its options with defaults filled in, and how it is started
+    again. `hang_after` in seconds is the driver's own when it is None, and 0 lets it be silent."""
 
     name: str
     spec: DriverSpec
     options: Mapping[str, Any]
+    restart: RestartPolicy = field(default_factory=RestartPolicy)
+    hang_after: float | None = None
+
+    @property
+    def silence(self) -> float | None:
+        """How many seconds of silence mean that the driver hangs; None: it may be silent."""
+        return (self.spec.hang_after if self.hang_after is None else self.hang_after) or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +159,8 @@ def _config(loaded: dict[str, Any], known: Mapping[str, DriverSpec], path: Path)
         robot=loaded["robot"],
         about=About(**loaded["about"]),
         drivers=tuple(
-            DriverSettings(name, known[part["type"]], part["options"]) for name, part in loaded["drivers"].items()
+            DriverSettings(name, known[part["type"]], part["options"], _restart(part["restart"]), part["hang_after"])
+            for name, part in loaded["drivers"].items()
         ),
         folder=path.resolve().parent,
         transports=tuple(_transport(one, link, path.resolve().parent) for one in link["transports"] or [link]),
@@ -170,6 +179,15 @@ def _config(loaded: dict[str, Any], known: Mapping[str, DriverSpec], path: Path)
         outbox=_outbox(loaded["outbox"], loaded["robot"]),
         flush_timeout=loaded["shutdown"]["flush_timeout"],
         exit_when_done=loaded["exit_when_done"],
+    )
+
+
+def _restart(loaded: Mapping[str, Any]) -> RestartPolicy:
+    return RestartPolicy(
+        Backoff(loaded["min"], max(loaded["min"], loaded["max"])),
+        loaded["budget"]["failures"],
+        loaded["budget"]["within"],
+        loaded["healthy_after"],
     )
 
 

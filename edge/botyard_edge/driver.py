@@ -144,6 +144,9 @@ class Port(Protocol):
     def update_state(self, **changes: Unpack[StateChange]) -> None:
         """Change parts of the robot's state; the runtime decides when to send it."""
 
+    def alive(self) -> None:
+        """Show a sign of life, where there is nothing to publish. Every other call of the port is one, too."""
+
 
 Progress = Callable[[float], Awaitable[None]]
 
@@ -205,6 +208,8 @@ class DriverSpec:
 
     `check` finds what is wrong with options that keep the schema, as sentences; `channels` names the channels that
     options ask for. Both are called before the driver is made, so that mistakes are told with file and line.
+    `hang_after`: a driver that has not called its port for so many seconds hangs, and is started anew; None: it may be
+    silent for as long as it likes. Opening the driver counts as well. `robot.yaml` may say otherwise.
     """
 
     name: str
@@ -213,5 +218,6 @@ class DriverSpec:
     options: Mapping[str, Any]
     check: Callable[[Mapping[str, Any]], Iterable[Found]] = lambda _: ()
     channels: Callable[[Mapping[str, Any]], Iterable[Found]] = lambda _: ()
+    hang_after: float | None = None
 
     EMPTY_OPTIONS: ClassVar[Mapping[str, Any]] = {"type": "object", "additionalProperties": False, "properties": {}}

@@ -13,6 +13,7 @@ from botyard_edge.hubtime import HubClock
 from botyard_edge.node import Work
 from botyard_edge.outbox import Outbox
 from botyard_edge.port import RuntimePort
+from botyard_edge.pulse import Pulse
 from botyard_edge.state import StateKeeper
 from botyard_edge.telemetry import TelemetryWriter
 
@@ -33,9 +34,10 @@ class DriverHost:
         self._clock = clock
         self._drivers: dict[str, Driver] = {}
         self._writers: dict[str, TelemetryWriter] = {}
+        self._ports: dict[str, RuntimePort] = {}
         self._owners: dict[str, str] = {}
 
-    def work(self, settings: DriverSettings, rng: random.Random) -> Work:
+    def work(self, settings: DriverSettings, rng: random.Random, pulse: Pulse) -> Work:
         """Make the driver and let it run until it ends. A restart goes on with the same stream of `rng`."""
 
         async def work(ready: Callable[[], None]) -> None:
@@ -43,9 +45,16 @@ class DriverHost:
                 self._config.robot, settings.name, settings.options, self._config.folder, self._clock, rng
             )
             async with settings.spec.factory(context) as driver:
-                await self._drive(settings.name, driver, ready)
+                await self._drive(settings.name, driver, ready, pulse)
 
         return work
+
+    def abandon(self, name: str) -> None:
+        """The driver does not end although it was told to: nothing of it counts any more, so that another may begin."""
+        if (port := self._ports.pop(name, None)) is not None:
+            port.close()
+        if (driver := self._drivers.pop(name, None)) is not None:
+            self._desk.withdraw(driver)
 
     async def stop(self) -> None:
         """Bring the robot to rest."""
@@ -74,7 +83,7 @@ class DriverHost:
                 )
         self._owners.update({channel.name: name for channel in capabilities.channels})
 
-    async def _drive(self, name: str, driver: Driver, ready: Callable[[], None]) -> None:
+    async def _drive(self, name: str, driver: Driver, ready: Callable[[], None], pulse: Pulse) -> None:
         capabilities = driver.capabilities
         lossless = capabilities.lossless
         self._claim(name, capabilities)
@@ -90,19 +99,29 @@ class DriverHost:
             self._desk.offer(driver, capabilities.commands)
         except ValueError as error:
             raise ConfigurationError(str(error)) from error
+        if (earlier := self._writers.get(name)) is not None:
+            await earlier.flush()  # it may have been abandoned with samples in it
         self._state.about(capabilities.about)
         self._drivers[name], self._writers[name] = driver, writer
         flusher = asyncio.create_task(writer.run(), name=f"edge.driver.{name}.telemetry")
         try:
+            port = self._ports[name] = RuntimePort(
+                name, writer, self._outbox, self._state, self._bus, clock=self._clock, lossless=lossless, pulse=pulse
+            )
+            pulse.beat()
             ready()
-            port = RuntimePort(name, writer, self._outbox, self._state, self._bus, clock=self._clock, lossless=lossless)
             await driver.run(port)
         except Exception:
             await writer.flush()  # what was measured before the failure counts
             raise
+        except asyncio.CancelledError:
+            if not lossless:  # which might wait for room in the outbox
+                await writer.flush()
+            raise
         finally:
             self._desk.withdraw(driver)
-            self._drivers.pop(name, None)
+            if self._drivers.get(name) is driver:  # and not another one, after this one was abandoned
+                del self._drivers[name]
             flusher.cancel()
             await asyncio.gather(flusher, return_exceptions=True)
         await writer.flush()

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 from botyard_edge.bus import Bus
-from botyard_edge.driver import StateChange
+from botyard_edge.driver import DriverError, StateChange
 from botyard_edge.outbox import Outbox
+from botyard_edge.pulse import Pulse
 from botyard_edge.state import StateKeeper
 from botyard_edge.telemetry import TelemetryWriter
 from botyard_schemas.clock import Clock
@@ -27,6 +28,7 @@ class RuntimePort:
         *,
         clock: Clock,
         lossless: bool,
+        pulse: Pulse,
     ) -> None:
         self._name = name
         self._writer = writer
@@ -35,18 +37,26 @@ class RuntimePort:
         self._bus = bus
         self._clock = clock
         self._lossless = lossless
+        self._pulse = pulse
+        self._closed = False
+
+    def close(self) -> None:
+        """Nothing of this driver counts any more: it was abandoned, and another may run in its place."""
+        self._closed = True
 
     async def publish(self, values: Mapping[str, Any], *, ts: int | None = None) -> None:
-        ts = self._clock.now() if ts is None else ts
-        await self._writer.publish(ts, values)
-        for channel, value in values.items():
-            self._bus.publish(f"samples/{self._name}/{channel}", (ts, value))
+        with self._open():
+            ts = self._clock.now() if ts is None else ts
+            await self._writer.publish(ts, values)
+            for channel, value in values.items():
+                self._bus.publish(f"samples/{self._name}/{channel}", (ts, value))
 
     async def publish_columns(self, ts: Sequence[int], columns: Mapping[str, Sequence[Any]]) -> None:
-        await self._writer.publish_columns(ts, columns)
-        if ts:
-            for channel, column in columns.items():
-                self._bus.publish(f"samples/{self._name}/{channel}", (ts[-1], column[-1]))
+        with self._open():
+            await self._writer.publish_columns(ts, columns)
+            if ts:
+                for channel, column in columns.items():
+                    self._bus.publish(f"samples/{self._name}/{channel}", (ts[-1], column[-1]))
 
     async def event(
         self,
@@ -58,14 +68,26 @@ class RuntimePort:
         ts: int | None = None,
         cause: str | None = None,
     ) -> None:
-        now = self._clock.now()
-        text = message[:MESSAGE_LENGTH] if message else None
-        event = Event(name, severity, text, 0 if ts is None else ts - now, data or {}, cause)
-        await self._outbox.put(event, ts=now, wait=self._lossless)
+        with self._open():
+            now = self._clock.now()
+            text = message[:MESSAGE_LENGTH] if message else None
+            event = Event(name, severity, text, 0 if ts is None else ts - now, data or {}, cause)
+            await self._outbox.put(event, ts=now, wait=self._lossless)
 
     async def flush(self) -> None:
-        await self._writer.flush()
+        with self._open():
+            await self._writer.flush()
 
     def update_state(self, **changes: Unpack[StateChange]) -> None:
-        self._state.update(self._name, **changes)
-        self._bus.publish(f"state/{self._name}", changes)
+        with self._open():
+            self._state.update(self._name, **changes)
+            self._bus.publish(f"state/{self._name}", changes)
+
+    def alive(self) -> None:
+        with self._open():
+            pass
+
+    def _open(self) -> Pulse:
+        if self._closed:
+            raise DriverError(f"driver {self._name} did not end when it was told to; nothing of it counts any more")
+        return self._pulse

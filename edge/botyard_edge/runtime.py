@@ -15,14 +15,15 @@ import msgspec
 from botyard_edge.boots import Boots, keep
 from botyard_edge.bus import Bus
 from botyard_edge.commands import CommandDesk
-from botyard_edge.config import Config
+from botyard_edge.config import Config, DriverSettings
 from botyard_edge.durable import SqliteOutbox
 from botyard_edge.hosting import DriverHost
 from botyard_edge.hubtime import HubClock
 from botyard_edge.link import Link
 from botyard_edge.memory import MemoryOutbox
-from botyard_edge.node import Node, Work
+from botyard_edge.node import END_WITHIN, Node, RestartPolicy, Work
 from botyard_edge.outbox import Outbox
+from botyard_edge.pulse import Pulse
 from botyard_edge.state import StateKeeper
 from botyard_edge.timing import wait_event
 from botyard_edge.transport import Transport
@@ -31,6 +32,9 @@ from botyard_schemas.clock import Clock
 from botyard_schemas.messages import Event, LinkState, NodeState, Severity
 
 log = logging.getLogger(__name__)
+
+# What the robot cannot do without is started again for ever.
+ALWAYS = RestartPolicy(failures=None)
 
 # Events of the runtime itself that wait for the outbox.
 MAX_EVENTS = 256
@@ -97,8 +101,7 @@ class Runtime:
             if self.config.outbox.path is not None:
                 self._start("clock", _forever(lambda: keep(self.boots, self.clock)))
             for settings in self.config.drivers:
-                rng = random.Random(self._rng.getrandbits(64))
-                self._start(_driver_node(settings.name), self._host.work(settings, rng))
+                self._start_driver(settings)
             self._stack = stack.pop_all()
         return self
 
@@ -177,22 +180,47 @@ class Runtime:
         await self.outbox.drained()
 
     def _start(self, name: str, work: Work) -> None:
-        node = Node(name, work, clock=self._clock, rng=self._rng, on_change=self._on_change)
-        self._nodes[name] = node
-        self._tasks[name] = self._group.create_task(node.run(), name=f"edge.{name}")
+        self._run(Node(name, work, clock=self._clock, rng=self._rng, on_change=self._on_change, policy=ALWAYS))
+
+    def _start_driver(self, settings: DriverSettings) -> None:
+        rng = random.Random(self._rng.getrandbits(64))
+        name = _driver_node(settings.name)
+        pulse = Pulse(name, self.bus, self._clock, settings.silence)
+        node = Node(
+            name,
+            self._host.work(settings, rng, pulse),
+            clock=self._clock,
+            rng=self._rng,
+            on_change=self._on_change,
+            policy=settings.restart,
+            pulse=pulse,
+            on_abandoned=lambda _: self._on_abandoned(settings.name),
+        )
+        self._run(node)
+
+    def _run(self, node: Node) -> None:
+        self._nodes[node.name] = node
+        self._tasks[node.name] = self._group.create_task(node.run(), name=f"edge.{node.name}")
+
+    def _on_abandoned(self, driver: str) -> None:
+        self._host.abandon(driver)
+        message = f"{driver} did not end within {END_WITHIN:g} s of being told to, and may still hold its device"
+        self._queue(Event("node.abandoned", "error", message, data={"node": _driver_node(driver)}))
 
     def _on_change(self, name: str, state: NodeState) -> None:
         self.state.node(name, state)
         self.bus.publish(f"nodes/{name}", state)
         if state.status == "failed":
             self._tell("node.failed", "error", f"{name} cannot work: {state.error}", name, state)
+        elif state.status == "backoff" and state.reason == "hang":
+            self._tell("node.hung", "warning", f"{name} hung and is started again: {state.error}", name, state)
         elif state.status == "backoff":
             self._tell("node.restarting", "warning", f"{name} failed and is started again: {state.error}", name, state)
         elif state.status == "running" and state.restarts:
             self._tell("node.recovered", "info", f"{name} works again", name, state)
 
     def _tell(self, event: str, severity: Severity, message: str, node: str, state: NodeState) -> None:
-        data: dict[str, Any] = {"node": node, "restarts": state.restarts}
+        data: dict[str, Any] = {"node": node, "restarts": state.restarts, "reason": state.reason}
         self._queue(Event(event, severity, message, data=data))
 
     def _queue(self, event: Event) -> None:

@@ -14,6 +14,7 @@ Health = Literal["ok", "warning", "error"]
 Severity = Literal["debug", "info", "warning", "error", "critical"]
 ValueType = Literal["number", "integer", "boolean", "text", "object", "pose", "geo"]
 NodeStatus = Literal["starting", "running", "backoff", "failed", "stopped"]
+NodeReason = Literal["error", "connection", "hang", "budget", "configuration"]
 ReportStatus = Literal["accepted", "running", "succeeded", "failed", "cancelled", "expired", "rejected"]
 
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
@@ -91,6 +92,7 @@ class NodeState(Message, frozen=True):
     status: NodeStatus
     restarts: int
     error: str | None = None
+    reason: NodeReason | None = None
 
 
 class LinkState(Message, frozen=True, omit_defaults=False):

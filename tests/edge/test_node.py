@@ -3,7 +3,7 @@ import random
 from collections.abc import Callable
 
 from botyard_edge.driver import ConfigurationError, ConnectionLostError
-from botyard_edge.node import Backoff, Node
+from botyard_edge.node import Backoff, Node, RestartPolicy
 from botyard_edge.testing import VirtualClock
 from botyard_schemas.messages import NodeState
 
@@ -22,7 +22,7 @@ class Watched:
             clock=clock,
             rng=random.Random(1),
             on_change=lambda _, state: self.states.append(state),
-            backoff=Backoff(1.0, 8.0),
+            policy=RestartPolicy(Backoff(1.0, 8.0), failures=3, within=60.0),
         )
 
     async def _work(self, ready: Callable[[], None]) -> None:
@@ -62,7 +62,7 @@ async def test_node_with_options_that_cannot_work_is_failed_for_good() -> None:
     clock = VirtualClock()
     watched = Watched(clock, [ConfigurationError("there is no such file")])
     await watched.node.run()
-    assert watched.states[-1] == NodeState(status="failed", restarts=0, error="there is no such file")
+    assert watched.states[-1] == NodeState("failed", 0, "there is no such file", "configuration")
     assert len(watched.begun) == 1
 
 
@@ -73,3 +73,33 @@ async def test_node_with_a_long_error_keeps_the_contracts_length() -> None:
     await clock.advance(5)
     assert task.done()
     assert max(len(state.error or "") for state in watched.states) == 1024
+
+
+async def test_node_past_its_budget_is_failed_and_says_how_often_it_failed() -> None:
+    clock = VirtualClock()
+    watched = Watched(clock, [RuntimeError("x")] * 9)
+    await _ended(watched)
+    assert len(watched.begun) == 4, "three failures in 60 s are borne, the fourth is not"
+    last = watched.states[-1]
+    assert (last.status, last.reason, last.restarts) == ("failed", "budget", 3)
+    assert last.error == "it failed 4 times within 60 s, the last time with: RuntimeError: x"
+
+
+async def test_node_whose_failures_are_far_apart_keeps_its_budget() -> None:
+    watched = Watched(VirtualClock(), [30.0] * 9 + [None])
+    await _ended(watched)
+    assert watched.states[-1].status == "stopped"
+    assert watched.states[-1].restarts == 9
+
+
+async def test_lost_connections_are_borne_for_ever() -> None:
+    watched = Watched(VirtualClock(), [ConnectionLostError("no port")] * 50 + [None])
+    await _ended(watched)
+    assert watched.states[-1].restarts == 50
+    assert {s.reason for s in watched.states if s.status == "backoff"} == {"connection"}
+
+
+async def _ended(watched: Watched) -> None:
+    task = asyncio.create_task(watched.node.run())
+    await watched.clock.advance_until(task.done)
+    task.result()

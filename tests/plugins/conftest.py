@@ -44,6 +44,8 @@ class Notes:
     def update_state(self, **changes: Any) -> None:
         self.states.append(changes)
 
+    def alive(self) -> None: ...
+
     def state(self, key: str) -> list[Any]:
         return [state[key] for state in self.states if key in state]
 

@@ -230,4 +230,6 @@ def _plan_path(option: str | None, folder: Path) -> Path:
 @hookimpl
 def botyard_edge_drivers() -> Iterable[DriverSpec]:
     """The simulated robot."""
-    return [DriverSpec("sim", "A simulated differential-drive robot on a site plan.", SimDriver, SCHEMA)]
+    return [
+        DriverSpec("sim", "A simulated differential-drive robot on a site plan.", SimDriver, SCHEMA, hang_after=10.0)
+    ]

@@ -178,6 +178,7 @@ export interface NodeState {
   status: "backoff" | "failed" | "running" | "starting" | "stopped";
   restarts: number;
   error?: string | null;
+  reason?: ("budget" | "configuration" | "connection" | "error" | "hang") | null;
 }
 /**
  * The robot's view of its connection.

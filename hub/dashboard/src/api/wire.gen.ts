@@ -359,6 +359,10 @@ export interface State {
        * Why it last ended, when that was not on purpose.
        */
       error?: string;
+      /**
+       * What kind of end that was: an `error`, a lost `connection`, a `hang` (no sign of life), the `budget` (too many failures, so it is not started again) or the `configuration`.
+       */
+      reason?: "error" | "connection" | "hang" | "budget" | "configuration";
     };
   };
   /**
