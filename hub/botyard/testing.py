@@ -31,7 +31,7 @@ from botyard.plugin import AuthProvider, Inbound, Inbox, PluginContext, Transpor
 from botyard.plugin.manager import DEFAULT_PLUGINS, build_plugin_manager
 from botyard_schemas import Ack, Envelope, topics
 from botyard_schemas.clock import Clock
-from botyard_schemas.messages import SEQUENCED
+from botyard_schemas.messages import SEQUENCED, Command
 
 __all__ = ["FakeRobot", "MemoryTransport", "RunningHub", "VirtualClock", "hub_config", "running_hub", "wait_until"]
 
@@ -208,6 +208,10 @@ class FakeRobot:
         """Send an event."""
         return await self.send("event", {"name": name, "severity": severity, **fields})
 
+    async def report(self, command: str, status: str, **fields: Any) -> Receipt:
+        """Report on a command."""
+        return await self.send("report", {"command": command, "status": status, **fields})
+
     async def presence(self, status: str = "online", session: str = "s1", **fields: Any) -> Receipt:
         """Send a presence message."""
         return await self.send("presence", {"status": status, "session": session, **fields})
@@ -221,6 +225,11 @@ class FakeRobot:
     def acks(self) -> list[Ack]:
         """All acknowledgements that the robot got."""
         return [sent.body for sent in self._transport.sent if sent.robot == self.id and isinstance(sent.body, Ack)]
+
+    @property
+    def commands(self) -> list[Command]:
+        """All commands that the robot got, one that was sent again as often as it was."""
+        return [sent.body for sent in self._transport.sent if sent.robot == self.id and isinstance(sent.body, Command)]
 
 
 def _topic(robot: str, kind: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from botyard.core.actor import HUB
 from botyard.core.events import EventCommitted, EventNoted
-from botyard.store.base import Batch, Block, Committed, EventRow, RobotRow, StoreError
+from botyard.store.base import Batch, Block, CommandRow, Committed, EventRow, RobotRow, StoreError
 from botyard.store.factory import open_store
 from botyard.store.hot import shard_of
 from botyard.testing import FakeRobot, RunningHub, running_hub
@@ -92,6 +92,10 @@ class FlakyStore:
     async def add_robot(self, robot: RobotRow) -> None:
         self._check()
         await self._store.add_robot(robot)
+
+    async def add_command(self, command: CommandRow) -> None:
+        self._check()
+        await self._store.add_command(command)
 
     async def change_robot(self, robot: RobotRow) -> None:
         self._check()

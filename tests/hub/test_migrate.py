@@ -9,13 +9,15 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from botyard.store import migrate_postgres, migrate_sqlite, sqlite_writer
 from botyard.store.base import (
     Batch,
+    CommandRow,
+    CommandStatus,
     EventRow,
     Position,
     QuarantineRow,
@@ -76,6 +78,12 @@ async def fill(store: Store) -> None:
     await store.commit(filled(columns=telemetry(NOW + 1000 * MINUTE, 90)))
     for n in range(FOLD_AFTER + 8):  # so many that some positions are in their place, and some are not yet
         await store.commit(Batch(positions=[Position(f"r{n % 5}", f"e{n % 7}", n * 10, ((n * 10 + 5, n * 10 + 7),))]))
+    for n, status in enumerate(("queued", "running", "expired")):
+        await store.add_command(
+            CommandRow(id=f"c{n}", robot="r1", name="goto", args={"text": ODD}, created=NOW, expires=HIGHEST,
+                       actor=ODD, status=cast("CommandStatus", status), changed=NOW, reason=ODD if n else None,
+                       progress=n / 7 if n else None, sent=NOW if n else None, answered=None, late=n == 1)
+        )  # fmt: skip
     data: dict[str, Any] = {"deep": [1, {"x": None}], "text": ODD, "huge": 2**53}
     events = [
         EventRow(ts=ts, robot=robot, actor=ODD, name="docking.failed", severity="error", message=message, data=data,
@@ -110,6 +118,7 @@ async def everything(url: str) -> dict[str, Any]:
         }
         for robot in robots:
             found[f"channels {robot.id}"] = await store.channels(robot.id)
+            found[f"commands {robot.id}"] = await store.commands(robot.id)
             found[f"latest {robot.id}"] = await store.latest(robot.id)
         for width in (MINUTE, 60 * MINUTE, 7):
             found[f"aggregate {width}"] = await store.aggregate("r1", "speed", start=NOW, end=HIGHEST, bucket=width)

@@ -134,8 +134,9 @@ async def test_new_database_is_made_and_opening_again_changes_nothing(
         "position",
         "mark",
     }
+    known = ["0001_initial", "0002_weekly_samples", "0003_retired", "0004_columns", "0005_totals", "0006_commands"]
     assert [record.message for record in caplog.records if record.levelno == logging.INFO] == [
-        "the database: brought up to date (0001_initial, 0002_weekly_samples, 0003_retired, 0004_columns, 0005_totals)"
+        f"the database: brought up to date ({', '.join(known)})"
     ]
 
 
@@ -189,7 +190,7 @@ from tortoise import migrations
 from tortoise.migrations import operations as ops
 
 class Migration(migrations.Migration):
-    dependencies = [("store", "0005_totals")]
+    dependencies = [("store", "0006_commands")]
     operations = [ops.RunSQL("CREATE TABLE half (id int)"), ops.RunSQL("INSERT INTO no_such_table VALUES (1)")]
 """
 
@@ -197,10 +198,10 @@ class Migration(migrations.Migration):
 async def test_migration_that_fails_half_way_leaves_the_database_as_it_was(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "0006_half.py").write_text(FAILING)
+    (tmp_path / "0007_half.py").write_text(FAILING)
     with monkeypatch.context() as newer:
         newer.setattr(migrations, "__path__", [*migrations.__path__, str(tmp_path)])
-        newer.delitem(sys.modules, "botyard.store.migrations.0006_half", raising=False)
+        newer.delitem(sys.modules, "botyard.store.migrations.0007_half", raising=False)
         newer.setattr("tortoise.migrations.loader.reload", lambda module: module)
         with pytest.raises(StoreError, match=r"the database: it cannot be brought up to date: .*no_such_table"):
             async with store_at(url):

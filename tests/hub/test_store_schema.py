@@ -15,7 +15,7 @@ from botyard.store.base import StoreError
 from botyard.store.sqlite import SqliteStore
 from tests.hub.support import Column, filled
 
-RELEASED = ["0001_initial", "0002_weekly_samples", "0003_retired", "0004_columns", "0005_totals"]
+RELEASED = ["0001_initial", "0002_weekly_samples", "0003_retired", "0004_columns", "0005_totals", "0006_commands"]
 FILLED = filled(columns=[Column("r", "c", "number", "m", [1, 2], [0.5, 7])])
 
 ADDITION = """
@@ -23,7 +23,7 @@ from tortoise import fields, migrations
 from tortoise.migrations import operations as ops
 
 class Migration(migrations.Migration):
-    dependencies = [("store", "0005_totals")]
+    dependencies = [("store", "0006_commands")]
     operations = [
         ops.AddField(model_name="Series", name="label", field=fields.TextField(null=True)),
         {more}
@@ -50,9 +50,9 @@ async def made(path: Path) -> None:
 def add_migration(text: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the next version of the hub had one more migration."""
     folder.mkdir(exist_ok=True)
-    (folder / "0006_label.py").write_text(text)
+    (folder / "0007_label.py").write_text(text)
     monkeypatch.setattr(migrations, "__path__", [*migrations.__path__, str(folder)])
-    monkeypatch.delitem(sys.modules, "botyard.store.migrations.0006_label", raising=False)
+    monkeypatch.delitem(sys.modules, "botyard.store.migrations.0007_label", raising=False)
     # Tortoise reloads the package, which would find its own folder only.
     monkeypatch.setattr("tortoise.migrations.loader.reload", lambda module: module)
 
@@ -121,7 +121,7 @@ async def test_database_of_an_older_version_is_upgraded_with_its_data(
         await store.commit(FILLED)
         assert [sample.value for sample in (await store.samples()).items] == [0.5, 0.5, 7, 7]
     assert '"label" TEXT' in tables(path)["series"]
-    assert applied(path) == [*RELEASED, "0006_label"]
+    assert applied(path) == [*RELEASED, "0007_label"]
 
 
 async def test_migration_that_fails_half_way_leaves_the_database_as_it_was(

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tools.gen import code, database, presence, settings, typescript, wire
+from tools.gen import code, commands, database, presence, settings, typescript, wire
 from tools.gen.markdown import between_markers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,6 +24,7 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "docs/reference/drivers.md": settings.drivers_page,
     "docs/reference/cli.md": code.commands_page,
     "docs/reference/hooks.md": code.hooks_page,
+    "docs/operators/commands.md": commands.page,
     "docs/operators/robots.md": presence.page,
 }
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from botyard.core.actor import Actor
 from botyard.core.samples import Column, columns_of
-from botyard.store.base import EventRow, StoredEvent
+from botyard.store.base import EventRow, ReportRow, StoredEvent
 from botyard_schemas.messages import Telemetry
 
 
@@ -76,6 +76,13 @@ class EventCommitted(HubEvent):
     """An event, of a robot or of the hub, is in the store now."""
 
     event: StoredEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportCommitted(HubEvent):
+    """A robot's report on a command or mission step is in the store now."""
+
+    report: ReportRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import pluggy
 
+from botyard.commands.commands import Commands
 from botyard.core.actor import HUB
 from botyard.core.bus import Bus
 from botyard.core.config import Config
@@ -45,6 +46,7 @@ class Hub:
         self.transports: list[Transport] = []
         self.auth: list[AuthProvider] = []
         self.ingest: Ingest | None = None
+        self.commands: Commands | None = None
         self.web_url: str | None = None
         self.store: Store
         self.retention: Retention
@@ -92,12 +94,15 @@ class Hub:
     ) -> None:
         ingest = Ingest(self.config.ingest, self.store, self.fleet, self.bus, self.clock)
         self.ingest = await stack.enter_async_context(ingest)
+        commands = Commands(self.store, self.fleet, self.bus, self.clock)
+        self.commands = await stack.enter_async_context(commands)
         self._note("hub.started", "info", f"version {__version__}")
         stack.callback(self._note, "hub.stopped", "info", "on request")
         stack.callback(self.bus.subscribe(TransportChanged, self._transport_changed))
         found = call_hook(plugins, "botyard_transports", context=context, inbox=ingest, auth=self.auth)
         self.transports = [transport for several in found for transport in several]
         ingest.attach(self.transports)
+        commands.attach(self.transports)
         for transport in self.transports:
             await stack.enter_async_context(transport)
 

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple, Self
 
 import msgspec
 
-from botyard.core.actor import HUB, Actor
+from botyard.core.actor import HUB, Actor, robot_actor
 from botyard.core.bus import Bus
 from botyard.core.config import IngestConfig
-from botyard.core.events import EventCommitted, EventNoted, RobotLeaving
+from botyard.core.events import EventCommitted, EventNoted, ReportCommitted, RobotLeaving
 from botyard.core.tasks import Tasks
 from botyard.ingest.batch import OpenBatch
 from botyard.ingest.tracker import Tracker
@@ -178,6 +178,8 @@ class Committer:
             batch.done.set_result(None)
             for row, event_id in zip(rows.events, committed.event_ids, strict=True):
                 self._publish(row, event_id)
+            for report in rows.reports:
+                self._bus.publish(ReportCommitted(actor=robot_actor(report.robot), report=report))
             await self._acknowledge(batch)
 
     async def _commit(self, batch: OpenBatch) -> Committed:

@@ -4,14 +4,15 @@ Two kinds of writing: `commit` takes everything that came from robots, in one tr
 that people make (robots' names and groups) have methods of their own. Times are microseconds since 1970 in hub time.
 """
 
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Literal, Protocol, Self, TypeVar
 
 import msgspec
 
 from botyard.store.holdings import ClassName, Expired, Holdings, Size
-from botyard_schemas.messages import Severity, ValueType
+from botyard_schemas.messages import ReportStatus, Severity, ValueType
 
 T = TypeVar("T")
+CommandStatus = Literal["queued", "sent"] | ReportStatus
 
 
 class StoreError(Exception):
@@ -71,6 +72,26 @@ class ReportRow(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
     epoch: str
     seq: int
+
+
+class CommandRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A command and how far it has come. `sent` is when it was sent last, `answered` when the robot reported on it
+    first, `changed` when its status changed; `late`: the hub had given it up before the robot answered."""
+
+    id: str
+    robot: str
+    name: str
+    args: dict[str, Any]
+    created: int
+    expires: int
+    actor: str
+    status: CommandStatus
+    changed: int
+    reason: str | None = None
+    progress: float | None = None
+    sent: int | None = None
+    answered: int | None = None
+    late: bool = False
 
 
 class StateRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -267,3 +288,19 @@ class Store(Protocol):
 
         Events about it that it did not send (without `epoch`) stay: they say who did what to it.
         """
+
+    async def add_command(self, command: CommandRow) -> None:
+        """Raises KeyError when the id is taken. Of those of this robot that have ended, only the latest ones stay."""
+
+    async def change_command(self, command: CommandRow) -> None:
+        """Replace the row with the same id. Raises KeyError when there is none."""
+
+    async def command(self, command_id: str) -> CommandRow | None: ...
+    async def commands(self, robot: str, *, limit: int = 100, cursor: str | None = None) -> Page[CommandRow]:
+        """The robot's commands, newest first. Raises InvalidCursorError."""
+
+    async def open_commands(self) -> list[CommandRow]:
+        """All that have not ended, and those that the hub gave up before a report on them was stored."""
+
+    async def reports(self, command_id: str, limit: int = 1000) -> list[ReportRow]:
+        """The latest reports on a command, in the order of their commits."""

@@ -142,6 +142,33 @@ class Report(Model):
         )
 
 
+class Command(Model):
+    """Something that a robot is to do, and how far that has come. `command` is its id, `args` are JSON."""
+
+    id = fields.BigIntField(primary_key=True)
+    command = fields.CharField(max_length=64, unique=True)
+    robot = fields.CharField(max_length=64)
+    name = fields.TextField()
+    args = fields.TextField()
+    created = fields.BigIntField()
+    expires = fields.BigIntField()
+    actor = fields.TextField()
+    status = fields.CharField(max_length=16)
+    changed = fields.BigIntField()
+    reason = fields.TextField(null=True)
+    progress = fields.FloatField(null=True)
+    sent = fields.BigIntField(null=True)
+    answered = fields.BigIntField(null=True)
+    late = fields.BooleanField(default=False)
+
+    class Meta:
+        table = "command"
+        indexes = (
+            Index(fields=("robot", "id"), name="command_robot"),
+            Index(fields=("status",), name="command_status"),
+        )
+
+
 class RobotState(Model):
     """The latest state of a robot, with the message's body as JSON."""
 

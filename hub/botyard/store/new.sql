@@ -132,6 +132,25 @@ CREATE INDEX "chunk_end" ON "chunk" ("end", "start");
 CREATE INDEX "quarantine_received" ON "quarantine" ("received");
 CREATE INDEX "report_ts" ON "report" ("ts");
 CREATE INDEX "rollup_width_start" ON "rollup" ("width", "start");
+CREATE TABLE "command" (
+    "id" INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
+    "command" VARCHAR(64) NOT NULL UNIQUE,
+    "robot" VARCHAR(64) NOT NULL,
+    "name" TEXT NOT NULL,
+    "args" TEXT NOT NULL,
+    "created" BIGINT NOT NULL,
+    "expires" BIGINT NOT NULL,
+    "actor" TEXT NOT NULL,
+    "status" VARCHAR(16) NOT NULL,
+    "changed" BIGINT NOT NULL,
+    "reason" TEXT,
+    "progress" REAL,
+    "sent" BIGINT,
+    "answered" BIGINT,
+    "late" INT NOT NULL
+);
+CREATE INDEX "command_robot" ON "command" ("robot", "id");
+CREATE INDEX "command_status" ON "command" ("status");
 INSERT INTO tortoise_migrations (app, name, applied_at)
     VALUES ('store', '0001_initial', strftime('%Y-%m-%d %H:%M:%f', 'now') || '+00:00');
 INSERT INTO tortoise_migrations (app, name, applied_at)
@@ -142,3 +161,5 @@ INSERT INTO tortoise_migrations (app, name, applied_at)
     VALUES ('store', '0004_columns', strftime('%Y-%m-%d %H:%M:%f', 'now') || '+00:00');
 INSERT INTO tortoise_migrations (app, name, applied_at)
     VALUES ('store', '0005_totals', strftime('%Y-%m-%d %H:%M:%f', 'now') || '+00:00');
+INSERT INTO tortoise_migrations (app, name, applied_at)
+    VALUES ('store', '0006_commands', strftime('%Y-%m-%d %H:%M:%f', 'now') || '+00:00');

@@ -21,9 +21,11 @@ from botyard.store.base import (
     Batch,
     BucketRow,
     ChannelRow,
+    CommandRow,
     Committed,
     Page,
     Position,
+    ReportRow,
     RobotRow,
     Sample,
     StateRow,
@@ -248,6 +250,32 @@ class PostgresStore:
         await self._upkeep.compact(shard_of(robot_id))
         while await self._writer.change(lambda connection: postgres_changes.purge(connection, robot_id)):
             pass
+
+    async def add_command(self, command: CommandRow) -> None:
+        """As `Store.add_command`."""
+        values = postgres_changes.command_values(command)
+        await self._writer.change(lambda connection: postgres_changes.add_command(connection, values))
+
+    async def change_command(self, command: CommandRow) -> None:
+        """As `Store.change_command`."""
+        values = postgres_changes.command_values(command)
+        await self._writer.change(lambda connection: postgres_changes.change_command(connection, values))
+
+    async def command(self, command_id: str) -> CommandRow | None:
+        """As `Store.command`."""
+        return await self._db.run(relations.command(command_id))
+
+    async def commands(self, robot: str, *, limit: int = 100, cursor: str | None = None) -> Page[CommandRow]:
+        """As `Store.commands`."""
+        return await self._db.run(relations.commands(robot, positive("limit", limit), cursor))
+
+    async def open_commands(self) -> list[CommandRow]:
+        """As `Store.open_commands`."""
+        return await self._db.run(relations.open_commands())
+
+    async def reports(self, command_id: str, limit: int = 1000) -> list[ReportRow]:
+        """As `Store.reports`."""
+        return await self._db.run(relations.reports(command_id, positive("limit", limit)))
 
     async def _write_robot(self, statement: str, robot: RobotRow) -> None:
         values = postgres_changes.robot_values(robot)

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from botyard.store.base import RobotRow, StoreError
+from botyard.store.base import CommandRow, RobotRow, StoreError
 from botyard.store.postgres_ledger import Ledger
 from botyard.store.postgres_server import Connection
 
@@ -26,7 +26,17 @@ COUNTED_PURGES = {
 PURGES = (
     "DELETE FROM series WHERE id IN (SELECT id FROM series WHERE robot = $1 LIMIT $2)",
     "DELETE FROM robot_state WHERE robot IN (SELECT robot FROM robot_state WHERE robot = $1 LIMIT $2)",
+    "DELETE FROM command WHERE id IN (SELECT id FROM command WHERE robot = $1 LIMIT $2)",
 )
+INSERT_COMMAND = """INSERT INTO command
+    (command, robot, name, args, created, expires, actor, status, changed, reason, progress, sent, answered, late)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING RETURNING command"""
+UPDATE_COMMAND = """UPDATE command SET status = $2, changed = $3, reason = $4, progress = $5, sent = $6, answered = $7,
+    late = $8
+    WHERE command = $1 RETURNING command"""
+KEPT_COMMANDS = 1000  # of each robot, beside those that have not ended
+TRIM_COMMANDS = """DELETE FROM command WHERE robot = $1 AND status NOT IN ('queued', 'sent', 'accepted', 'running')
+    AND id <= (SELECT id FROM command WHERE robot = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)"""
 
 _json = msgspec.json.Encoder().encode
 
@@ -43,6 +53,28 @@ def robot_values(robot: RobotRow) -> tuple[Any, ...]:
 async def write_robot(connection: Connection, statement: str, values: tuple[Any, ...]) -> None:
     """Insert or replace the row. Raises KeyError when there is one, or none."""
     if await connection.fetchval(statement, *values) is None:
+        raise KeyError(values[0])
+
+
+def command_values(command: CommandRow) -> tuple[Any, ...]:
+    """The columns of the row. Raises StoreError."""
+    try:
+        return tuple({**msgspec.structs.asdict(command), "args": _json(command.args).decode()}.values())
+    except (ValueError, TypeError, RecursionError) as error:
+        raise StoreError(f"command {command.id!r} cannot be stored: {error}") from error
+
+
+async def add_command(connection: Connection, values: tuple[Any, ...]) -> None:
+    """Insert the row, and let the oldest ones go. Raises KeyError when there is one with this id."""
+    if await connection.fetchval(INSERT_COMMAND, *values) is None:
+        raise KeyError(values[0])
+    await connection.execute(TRIM_COMMANDS, values[1], KEPT_COMMANDS)
+
+
+async def change_command(connection: Connection, values: tuple[Any, ...]) -> None:
+    """Replace what changes of the row. Raises KeyError when there is none."""
+    changing = values[7:]  # status, changed, reason, progress, sent, answered, late
+    if await connection.fetchval(UPDATE_COMMAND, values[0], *changing) is None:
         raise KeyError(values[0])
 
 

@@ -6,7 +6,17 @@ import msgspec
 from tortoise.expressions import Q
 
 from botyard.store import models
-from botyard.store.base import Page, Position, RobotRow, StateRow, StoredEvent, StoredQuarantine
+from botyard.store.base import (
+    CommandRow,
+    CommandStatus,
+    Page,
+    Position,
+    ReportRow,
+    RobotRow,
+    StateRow,
+    StoredEvent,
+    StoredQuarantine,
+)
 from botyard.store.cursors import decode, encode
 from botyard_schemas.messages import Severity
 
@@ -124,4 +134,73 @@ async def quarantined(robot: str | None, reason: str | None, limit: int, cursor:
             for row in rows[:limit]
         ],
         None if last is None else encode("quarantine", last.id),
+    )
+
+
+# What has not ended; the rest of the statuses are final.
+OPEN = ("queued", "sent", "accepted", "running")
+GIVEN_UP_LOOKED_AT = 1000
+
+
+async def command(command_id: str) -> CommandRow | None:
+    """The command with this id."""
+    row = await models.Command.get_or_none(command=command_id)
+    return None if row is None else _command(row)
+
+
+async def commands(robot: str, limit: int, cursor: str | None) -> Page[CommandRow]:
+    """The commands of a robot, the last one first. Raises InvalidCursorError."""
+    query = models.Command.filter(robot=robot)
+    if cursor is not None:
+        (key,) = decode(cursor, "commands", 1)
+        query = query.filter(id__lt=key)
+    rows = await query.order_by("-id").limit(limit + 1)
+    following = encode("commands", rows[limit - 1].id) if len(rows) > limit else None
+    return Page([_command(row) for row in rows[:limit]], following)
+
+
+async def open_commands() -> list[CommandRow]:
+    """As `Store.open_commands`; of those that were given up, the latest ones are looked at."""
+    rows = await models.Command.filter(status__in=OPEN).order_by("id")
+    given_up = models.Command.filter(status__in=("expired", "cancelled"), answered=None).order_by("-id")
+    by_id = {row.command: row for row in await given_up.limit(GIVEN_UP_LOOKED_AT)}
+    if by_id:
+        found = await models.Report.filter(command__in=list(by_id)).distinct().values("command")
+        rows += [by_id[row["command"]] for row in found]
+    return [_command(row) for row in rows]
+
+
+async def reports(command_id: str, limit: int) -> list[ReportRow]:
+    """As `Store.reports`."""
+    rows = await models.Report.filter(command=command_id).order_by("-id").limit(limit)
+    return [
+        ReportRow(
+            ts=row.ts,
+            robot=row.robot,
+            command=row.command,
+            status=row.status,
+            body=row.body.encode(),
+            epoch=row.epoch,
+            seq=row.seq,
+        )
+        for row in reversed(rows)
+    ]
+
+
+def _command(row: models.Command) -> CommandRow:
+    return CommandRow(
+        id=row.command,
+        robot=row.robot,
+        name=row.name,
+        args=_data.decode(row.args),
+        created=row.created,
+        expires=row.expires,
+        actor=row.actor,
+        status=cast("CommandStatus", row.status),
+        changed=row.changed,
+        reason=row.reason,
+        progress=row.progress,
+        sent=row.sent,
+        answered=row.answered,
+        late=bool(row.late),
     )

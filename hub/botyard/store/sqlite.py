@@ -12,10 +12,12 @@ from botyard.store.base import (
     Batch,
     BucketRow,
     ChannelRow,
+    CommandRow,
     Committed,
     EventRow,
     Page,
     Position,
+    ReportRow,
     RobotRow,
     Sample,
     StateRow,
@@ -235,6 +237,30 @@ class SqliteStore:
         while _more.decode(await self._writer.change("purge", _pack(robot_id))):
             pass
 
+    async def add_command(self, command: CommandRow) -> None:
+        """As `Store.add_command`."""
+        await self._writer.change("add_command", _command(command))
+
+    async def change_command(self, command: CommandRow) -> None:
+        """As `Store.change_command`."""
+        await self._writer.change("change_command", _command(command))
+
+    async def command(self, command_id: str) -> CommandRow | None:
+        """As `Store.command`."""
+        return await self._db.run(relations.command(command_id))
+
+    async def commands(self, robot: str, *, limit: int = 100, cursor: str | None = None) -> Page[CommandRow]:
+        """As `Store.commands`."""
+        return await self._db.run(relations.commands(robot, positive("limit", limit), cursor))
+
+    async def open_commands(self) -> list[CommandRow]:
+        """As `Store.open_commands`."""
+        return await self._db.run(relations.open_commands())
+
+    async def reports(self, command_id: str, limit: int = 1000) -> list[ReportRow]:
+        """As `Store.reports`."""
+        return await self._db.run(relations.reports(command_id, positive("limit", limit)))
+
 
 def _packed(batch: Batch) -> bytes:
     """The batch as the writer takes it: rows by position, JSON as text. Raises StoreError."""
@@ -265,3 +291,10 @@ def _robot(robot: RobotRow) -> bytes:
         return _pack({**msgspec.structs.asdict(robot), "tags": _json(robot.tags).decode()})
     except (ValueError, OverflowError) as error:
         raise StoreError(f"robot {robot.id!r} cannot be stored: {error}") from error
+
+
+def _command(command: CommandRow) -> bytes:
+    try:
+        return _pack({**msgspec.structs.asdict(command), "args": _json(command.args).decode()})
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise StoreError(f"command {command.id!r} cannot be stored: {error}") from error

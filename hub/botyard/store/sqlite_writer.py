@@ -63,7 +63,17 @@ COUNTED_PURGES = {
 PURGES = (
     "DELETE FROM series WHERE id IN (SELECT id FROM series WHERE robot = ? LIMIT ?)",
     "DELETE FROM robot_state WHERE robot IN (SELECT robot FROM robot_state WHERE robot = ? LIMIT ?)",
+    "DELETE FROM command WHERE id IN (SELECT id FROM command WHERE robot = ? LIMIT ?)",
 )
+INSERT_COMMAND = """INSERT INTO command
+    (command, robot, name, args, created, expires, actor, status, changed, reason, progress, sent, answered, late)
+    VALUES (:id, :robot, :name, :args, :created, :expires, :actor, :status, :changed, :reason, :progress, :sent,
+        :answered, :late)"""
+UPDATE_COMMAND = """UPDATE command SET status = :status, changed = :changed, reason = :reason, progress = :progress,
+    sent = :sent, answered = :answered, late = :late WHERE command = :id"""
+KEPT_COMMANDS = 1000  # of each robot, beside those that have not ended
+TRIM_COMMANDS = """DELETE FROM command WHERE robot = ?1 AND status NOT IN ('queued', 'sent', 'accepted', 'running')
+    AND id <= (SELECT id FROM command WHERE robot = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)"""
 NOTE_SIZE = "INSERT INTO size (ts, bytes) VALUES (?, ?) ON CONFLICT (ts) DO UPDATE SET bytes = excluded.bytes"
 FORGET_SIZES = "DELETE FROM size WHERE ts < ? OR ts > ?"  # the clock may have been ahead
 
@@ -95,6 +105,8 @@ class Writer:
             "compact": self._compact,
             "add_robot": self._add_robot,
             "change_robot": self._change_robot,
+            "add_command": self._add_command,
+            "change_command": self._change_command,
             "purge": self._purge,
             "count": lambda _body: self._ledger.count(),
             "expire": lambda body: self._ledger.expire(*msgspec.msgpack.decode(body)),
@@ -208,6 +220,18 @@ class Writer:
         robot = msgspec.msgpack.decode(body)
         if self._db.execute(UPDATE_ROBOT, robot).rowcount == 0:
             raise NotThere(robot["id"])
+
+    def _add_command(self, body: bytes) -> None:
+        command = msgspec.msgpack.decode(body)
+        if self._db.execute("SELECT 1 FROM command WHERE command = ?", (command["id"],)).fetchone():
+            raise NotThere(command["id"])
+        self._db.execute(INSERT_COMMAND, command)
+        self._db.execute(TRIM_COMMANDS, (command["robot"], KEPT_COMMANDS))
+
+    def _change_command(self, body: bytes) -> None:
+        command = msgspec.msgpack.decode(body)
+        if self._db.execute(UPDATE_COMMAND, command).rowcount == 0:
+            raise NotThere(command["id"])
 
     def _purge(self, body: bytes) -> bool:
         """Delete a slice of what a robot sent, and at last the robot; True while there is more to do."""

@@ -6,7 +6,7 @@ from quart import Quart
 from quart_schema import Info, QuartSchema
 from quart_schema.openapi import HttpSecurityScheme, Tag
 
-from botyard.web import context, events, pages, problems, readings, robots, security, socket, store
+from botyard.web import commands, context, events, pages, problems, readings, robots, security, socket, store
 from botyard.web.feed import Feed
 from botyard.web.numbering import Numbering
 from botyard.web.openapi import ApiDescription
@@ -39,12 +39,12 @@ def build_app(hub: "Hub", feed: Feed) -> Quart:
             description="The hub's API. Times are microseconds since 1970-01-01T00:00:00Z. Errors are problem "
             "documents (RFC 9457). Live changes come over the WebSocket `/api/v1/ws`, see the documentation.",
         ),
-        tags=[Tag(name=name) for name in ("Robots", "Readings", "Events", "Sites", "Hub")],
+        tags=[Tag(name=name) for name in ("Robots", "Commands", "Readings", "Events", "Sites", "Hub")],
         security_schemes={"token": HttpSecurityScheme(scheme="bearer")},
         security=[{"token": []}],
     )
     problems.register(app)
     security.register(app, hub)
-    for module in (robots, readings, events, store, socket, security, pages):
+    for module in (robots, commands, readings, events, store, socket, security, pages):
         app.register_blueprint(module.blueprint)
     return app

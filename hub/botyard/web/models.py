@@ -9,8 +9,9 @@ from typing import Any, Literal
 import msgspec
 
 from botyard.fleet.sites import Site
+from botyard.store.base import CommandStatus
 from botyard.store.holdings import ClassName, Engine
-from botyard_schemas.messages import State, ValueType
+from botyard_schemas.messages import ReportStatus, State, ValueType
 
 Registration = Literal["pending", "accepted", "retired"]
 PresenceReason = Literal["connected", "message", "silence", "stopped", "last_will", "socket_closed", "retired"]
@@ -109,6 +110,71 @@ class RobotPage(msgspec.Struct, frozen=True, kw_only=True):
 
     items: list[Robot]
     next: str | None = None
+
+
+class CommandSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What a robot is to do. It is to be begun before `expires`."""
+
+    name: str
+    args: dict[str, Any]
+    expires: int
+
+
+class CommandProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a command has come: `status` since `since`, and why. `sent` is when it was sent last, `answered` when the
+    robot reported on it first. `late`: the robot answered after the hub had given the command up."""
+
+    status: CommandStatus
+    since: int
+    reason: str | None = None
+    progress: float | None = None
+    sent: int | None = None
+    answered: int | None = None
+    late: bool = False
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that a robot was asked to do; `actor` asked."""
+
+    id: str
+    robot: str
+    created: int
+    actor: str
+    spec: CommandSpec
+    status: CommandProgress
+
+
+class ReportView(msgspec.Struct, frozen=True, kw_only=True):
+    """What the robot said of a command at `ts`."""
+
+    ts: int
+    status: ReportStatus
+    progress: float | None = None
+    reason: str | None = None
+    result: dict[str, Any] | None = None
+
+
+class CommandDetail(Command, frozen=True, kw_only=True):
+    """A command with the robot's reports on it, in the order of their arrival."""
+
+    reports: list[ReportView]
+
+
+class CommandPage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of commands, newest first; `next` is the cursor of the following page."""
+
+    items: list[Command]
+    next: str | None = None
+
+
+class CommandCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a robot is to do. Every robot understands `stop` and `safe`; what else, its drivers say. It has to be begun
+    within `expires_in` seconds, 1 to 604,800. With an `id` of yours, asking twice does nothing more."""
+
+    name: str
+    args: dict[str, Any] = {}
+    expires_in: float = 60.0
+    id: str | None = None
 
 
 class StateView(msgspec.Struct, frozen=True, kw_only=True):

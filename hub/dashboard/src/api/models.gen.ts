@@ -8,6 +8,7 @@ export type PresenceReason =
   "connected" | "message" | "silence" | "stopped" | "last_will" | "socket_closed" | "retired";
 export type PresenceStatus = "online" | "stale" | "offline" | "unknown";
 export type Registration = "pending" | "accepted" | "retired";
+export type ReportStatus = "accepted" | "running" | "succeeded" | "failed" | "cancelled" | "expired" | "rejected";
 export type ServerFrame = Snapshot | Changes | Readings | Fault;
 export type Severity = "debug" | "info" | "warning" | "error" | "critical";
 export type ValueType = "number" | "integer" | "boolean" | "text" | "object" | "pose" | "geo";
@@ -258,6 +259,82 @@ export interface Watch {
  */
 export interface Ping {
   type: "ping";
+}
+/**
+ * Something that a robot was asked to do; `actor` asked.
+ */
+export interface Command {
+  id: string;
+  robot: string;
+  created: number;
+  actor: string;
+  spec: CommandSpec;
+  status: CommandProgress;
+}
+/**
+ * What a robot is to do. It is to be begun before `expires`.
+ */
+export interface CommandSpec {
+  name: string;
+  args: {
+    [k: string]: unknown;
+  };
+  expires: number;
+}
+/**
+ * How far a command has come: `status` since `since`, and why. `sent` is when it was sent last, `answered` when the robot reported on it first. `late`: the robot answered after the hub had given the command up.
+ */
+export interface CommandProgress {
+  status:
+    ("queued" | "sent") | ("accepted" | "cancelled" | "expired" | "failed" | "rejected" | "running" | "succeeded");
+  since: number;
+  reason: string | null;
+  progress: number | null;
+  sent: number | null;
+  answered: number | null;
+  late: boolean;
+}
+/**
+ * What a robot is to do. Every robot understands `stop` and `safe`; what else, its drivers say. It has to be begun within `expires_in` seconds, 1 to 604,800. With an `id` of yours, asking twice does nothing more.
+ */
+export interface CommandCreate {
+  name: string;
+  args?: {
+    [k: string]: unknown;
+  };
+  expires_in?: number;
+  id?: string | null;
+}
+/**
+ * A command with the robot's reports on it, in the order of their arrival.
+ */
+export interface CommandDetail {
+  id: string;
+  robot: string;
+  created: number;
+  actor: string;
+  spec: CommandSpec;
+  status: CommandProgress;
+  reports: ReportView[];
+}
+/**
+ * What the robot said of a command at `ts`.
+ */
+export interface ReportView {
+  ts: number;
+  status: "accepted" | "cancelled" | "expired" | "failed" | "rejected" | "running" | "succeeded";
+  progress: number | null;
+  reason: string | null;
+  result: {
+    [k: string]: unknown;
+  } | null;
+}
+/**
+ * A page of commands, newest first; `next` is the cursor of the following page.
+ */
+export interface CommandPage {
+  items: Command[];
+  next: string | null;
 }
 /**
  * A page of events, newest first; `next` is the cursor of the following page.

@@ -1,0 +1,74 @@
+"""Checking what somebody wants of a robot."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from botyard.store.base import CommandRow
+from botyard_schemas import Envelope, WireError
+from botyard_schemas.codec import decode, encode
+from botyard_schemas.messages import Command
+
+# What every robot understands; everything else is what its drivers offer. There is none that clears an emergency stop.
+WELL_KNOWN = {
+    "stop": "stop every motion now, and end what is being executed",
+    "safe": "go to safe mode",
+}
+DEFAULT_EXPIRY = 60.0
+SHORTEST_EXPIRY, LONGEST_EXPIRY = 1.0, 7 * 86400.0
+MAX_BYTES = 64 * 1024
+
+
+class CommandRefusedError(Exception):
+    """The command is not taken in, and why; `field` names what is wrong with the request, if it is that."""
+
+    def __init__(self, kind: Literal["invalid", "conflict", "full"], sentence: str, field: str | None = None) -> None:
+        super().__init__(sentence)
+        self.kind = kind
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What somebody wants of a robot, to be begun within `expires_in` seconds. `id` makes asking twice harmless."""
+
+    name: str
+    args: dict[str, Any] = field(default_factory=dict)
+    expires_in: float = DEFAULT_EXPIRY
+    id: str | None = None
+
+
+def envelope_of(row: CommandRow, now: int) -> Envelope:
+    """The message that carries the command."""
+    body = Command(row.id, row.name, row.expires, row.args, cause=row.actor[:128])
+    return Envelope(robot=row.robot, ts=now, body=body)
+
+
+def checked(row: CommandRow) -> None:
+    """Raises CommandRefusedError when the command's message would not keep the contract."""
+    seconds = (row.expires - row.created) / 1e6
+    if not SHORTEST_EXPIRY <= seconds <= LONGEST_EXPIRY:
+        raise CommandRefusedError(
+            "invalid",
+            f"{seconds:g} is not between {SHORTEST_EXPIRY:g} s and {LONGEST_EXPIRY:g} s (seven days)",
+            "expires_in",
+        )
+    try:
+        decode(encode(envelope_of(row, row.created)), limit=MAX_BYTES)
+    except WireError as error:
+        path, _, sentence = str(error).partition(": ")
+        path = path.removeprefix("body.")
+        known = path.split(".")[0].split("[")[0]
+        if sentence and known in ("id", "name", "args"):
+            raise CommandRefusedError("invalid", sentence, path) from error
+        raise CommandRefusedError("invalid", str(error), "args") from error
+    except (ValueError, TypeError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
+        raise CommandRefusedError("invalid", str(error), "args") from error
+
+
+def same(known: CommandRow, row: CommandRow) -> CommandRow:
+    """The known command, if this asks for the same. Raises CommandRefusedError."""
+    if (known.robot, known.name, known.args) != (row.robot, row.name, row.args):
+        raise CommandRefusedError("conflict", f"{row.id!r} is the id of another command already", "id")
+    return known
