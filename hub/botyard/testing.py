@@ -263,11 +263,17 @@ def hub_config(folder: Path, **sections: Any) -> Config:
 
 @asynccontextmanager
 async def running_hub(
-    folder: Path, *, plugins: Iterable[object] = (), clock: Clock | None = None, **sections: Any
+    folder: Path,
+    *,
+    plugins: Iterable[object] = (),
+    clock: Clock | None = None,
+    processes: bool = False,
+    **sections: Any,
 ) -> AsyncIterator[RunningHub]:
     """A hub with a real store in `folder` and without a broker, for as long as the block lasts.
 
-    `plugins` are modules or objects with hooks, loaded after the built-in access rule. Raises what `Hub` raises.
+    `plugins` are modules or objects with hooks, loaded after the built-in access rule. SQLite works in this process
+    unless `processes` asks for those that a hub has, which take half a second to start. Raises what `Hub` raises.
     """
     transport = MemoryTransport()
     manager = build_plugin_manager(defaults=PLUGINS)
@@ -275,7 +281,7 @@ async def running_hub(
         manager.register(plugin)
     manager.check_pending()
     async with (
-        Hub(hub_config(folder, **sections), clock=clock, plugins=manager) as hub,
+        Hub(hub_config(folder, **sections), clock=clock, plugins=manager, processes=processes) as hub,
         httpx.AsyncClient(base_url=hub.web_url or "http://no-web", timeout=30) as api,
     ):
         yield RunningHub(hub, transport, api)

@@ -206,7 +206,7 @@ async def test_outage_that_lasts_until_the_stop_does_not_keep_the_hub_from_stopp
 
 
 async def test_store_processes_that_are_killed_are_replaced_and_nothing_is_lost(tmp_path: Path) -> None:
-    async with running_hub(tmp_path) as running:
+    async with running_hub(tmp_path, processes=True) as running:
         writer = running.hub.store._writer  # type: ignore[attr-defined]
         reader = running.hub.store._reader  # type: ignore[attr-defined]
         robot = running.robot("r")

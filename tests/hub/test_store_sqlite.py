@@ -19,6 +19,7 @@ import pytest
 
 from botyard.store import sqlite
 from botyard.store.base import Batch, EventRow, Position, RobotRow, StoreError
+from botyard.store.helper import Helper
 from botyard.store.sqlite import SqliteStore
 from botyard_schemas.clock import SystemClock
 from tests.hub.support import Column, filled
@@ -29,6 +30,12 @@ class Hurried(SystemClock):
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds / 100)
+
+
+def pid(store: SqliteStore) -> int | None:
+    """Of its writer's process."""
+    assert isinstance(store._writer, Helper)
+    return store._writer.pid
 
 
 def batch(n: int) -> Batch:
@@ -90,7 +97,7 @@ async def test_killed_writer_is_replaced_and_what_was_answered_is_there(
         await store.commit(batch(1))
         killed = helpers()["writer"]
         killed.kill()
-        await until(lambda: store._writer.pid != killed.pid)
+        await until(lambda: pid(store) != killed.pid)
         await retried(store, batch(2))
         assert [row.ts for row in (await store.events()).items] == [2, 1]
         assert helpers()["writer"].pid != killed.pid
@@ -185,7 +192,7 @@ async def test_writer_that_cannot_be_started_again_fails_commits_at_once_and_is_
             with pytest.raises(StoreError, match="cannot be started"):
                 await store.ping()
             assert len((await store.samples()).items) == 2  # reading goes on
-        await until(lambda: store._writer.pid is not None)
+        await until(lambda: pid(store) is not None)
         await store.commit(batch(3))
         assert [row.ts for row in (await store.events()).items] == [3, 1]
     errors = [record.message for record in caplog.records if record.levelno >= logging.ERROR]
@@ -196,7 +203,7 @@ async def test_store_whose_writer_is_down_closes_at_once(tmp_path: Path, monkeyp
     async with SqliteStore(tmp_path / "hub.db") as store:
         monkeypatch.setattr(store._writer, "_command", ["/nonexistent/python"])
         helpers()["writer"].kill()
-        await until(lambda: store._writer.pid is None)
+        await until(lambda: pid(store) is None)
     assert helpers() == {}
 
 
@@ -215,6 +222,7 @@ HUB = """
 import asyncio, sys
 from pathlib import Path
 from botyard.store.base import Batch, EventRow
+from botyard.store.helper import Helper
 from botyard.store.sqlite import SqliteStore
 
 async def main():

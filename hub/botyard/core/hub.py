@@ -32,11 +32,16 @@ class Hub:
     """Everything that runs in one hub process, for as long as its `async with` lasts.
 
     Entering raises SettingsError, PluginError, StoreError, BrokerError or OSError with a sentence that says what is
-    wrong; then nothing is left running.
+    wrong; then nothing is left running. Without `processes` SQLite works in this one, for tests.
     """
 
     def __init__(
-        self, config: Config, *, clock: Clock | None = None, plugins: pluggy.PluginManager | None = None
+        self,
+        config: Config,
+        *,
+        clock: Clock | None = None,
+        plugins: pluggy.PluginManager | None = None,
+        processes: bool = True,
     ) -> None:
         self.config = config
         self.clock = clock or SystemClock()
@@ -48,6 +53,7 @@ class Hub:
         self.ingest: Ingest | None = None
         self.commands: Commands | None = None
         self.web_url: str | None = None
+        self._processes = processes
         self.store: Store
         self.retention: Retention
         self.fleet: Fleet
@@ -71,11 +77,7 @@ class Hub:
         plugins = self._plugins or build_plugin_manager(config.plugins)
         context = PluginContext(config, self.bus, self.clock)
         self.auth = call_hook(plugins, "botyard_auth", context=context)
-        try:
-            store = open_store(config.store_url, quarantine_limit=config.store.quarantine_limit, clock=self.clock)
-        except ValueError as error:
-            raise SettingsError([str(error)]) from error
-        self.store = await stack.enter_async_context(store)
+        self.store = await stack.enter_async_context(self._make_store())
         self.retention = await stack.enter_async_context(
             Retention(self.store, config.store.keep, self.clock, self._expired)
         )
@@ -88,6 +90,13 @@ class Hub:
             server = await stack.enter_async_context(WebServer(self))
             self.web_url = server.url
             log.info("dashboard and API at %s", server.url)
+
+    def _make_store(self) -> Store:
+        url, limit = self.config.store_url, self.config.store.quarantine_limit
+        try:
+            return open_store(url, quarantine_limit=limit, clock=self.clock, processes=self._processes)
+        except ValueError as error:
+            raise SettingsError([str(error)]) from error
 
     async def _start_ingest(
         self, stack: contextlib.AsyncExitStack, plugins: pluggy.PluginManager, context: PluginContext

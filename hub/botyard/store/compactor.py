@@ -19,14 +19,23 @@ _work = msgspec.msgpack.Decoder(Work)
 _pack = msgspec.msgpack.Encoder().encode
 
 
-def answer(request: Request) -> Answer:
-    """Make the plan."""
-    if request.op == "ping":
-        return Answer(request.n, frames.OK, b"")
-    try:
-        return Answer(request.n, frames.OK, _pack(compaction.plan(_work.decode(request.body))))
-    except REFUSALS as error:
-        return Answer(request.n, frames.FAILED, f"telemetry cannot be compacted: {error}".encode(errors="replace"))
+class Planner:
+    """Keeps nothing between two requests."""
+
+    def open(self) -> None:
+        """There is nothing to get ready."""
+
+    def close(self) -> None:
+        """There is nothing to let go of."""
+
+    def answer(self, request: Request) -> Answer:
+        """Make the plan."""
+        if request.op == "ping":
+            return Answer(request.n, frames.OK, b"")
+        try:
+            return Answer(request.n, frames.OK, _pack(compaction.plan(_work.decode(request.body))))
+        except REFUSALS as error:
+            return Answer(request.n, frames.FAILED, f"telemetry cannot be compacted: {error}".encode(errors="replace"))
 
 
 def greet() -> bytes:
@@ -36,4 +45,4 @@ def greet() -> bytes:
 
 
 if __name__ == "__main__":
-    serve(answer, greet)
+    serve(Planner().answer, greet)

@@ -15,8 +15,11 @@ KNOWN = (
 _PASSWORD = re.compile(r"(//[^/:@]*):.*@|([?&]password=)[^&]*")
 
 
-def open_store(url: str, *, quarantine_limit: int = 1000, clock: Clock | None = None) -> Store:
-    """The store that `url` names, to be opened by `async with`. Raises ValueError, whose text names what is known."""
+def open_store(url: str, *, quarantine_limit: int = 1000, clock: Clock | None = None, processes: bool = True) -> Store:
+    """The store that `url` names, to be opened by `async with`. Raises ValueError, whose text names what is known.
+
+    Without `processes` an SQLite store has none of its own, which is for tests and simulations.
+    """
     scheme, colon, rest = url.partition(":")
     if scheme in ("postgres", "postgresql") and colon:
         return _postgres(url, quarantine_limit, clock)
@@ -28,7 +31,7 @@ def open_store(url: str, *, quarantine_limit: int = 1000, clock: Clock | None = 
     # Imported here: Tortoise takes 0.2 s, which a wrong configuration need not wait for.
     from botyard.store.sqlite import SqliteStore
 
-    return SqliteStore(Path(path), quarantine_limit=quarantine_limit, clock=clock)
+    return SqliteStore(Path(path), quarantine_limit=quarantine_limit, clock=clock, processes=processes)
 
 
 def shown(url: str) -> str:

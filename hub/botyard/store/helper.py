@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import sys
-from typing import Self
+from typing import Protocol, Self
 
 import msgspec
 
@@ -24,6 +24,20 @@ FIRST_STARTS = (0.1, 0.5, 1.0)  # seconds after which the first start is tried a
 
 _answer = msgspec.msgpack.Decoder(Answer)
 _mark = msgspec.msgpack.Decoder(Mark | None)
+
+
+class Servant(Protocol):
+    """Whoever does the store's work: a `Helper`, or something like it (see `inline`)."""
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    async def ask(self, op: str, body: bytes = b"") -> bytes:
+        """Ask something that changes nothing. Raises StoreError."""
+
+    async def change(self, op: str, body: bytes) -> bytes:
+        """Have something changed. Raises StoreError when it was not, and KeyError when what is meant is not there."""
 
 
 class _EndedError(StoreError):

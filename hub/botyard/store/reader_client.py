@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from tortoise.backends.sqlite.client import SqliteClient
 
-from botyard.store.helper import Helper
+from botyard.store.helper import Servant
 
 _rows = msgspec.json.Decoder(list[dict[str, Any]])
 _pack = msgspec.msgpack.Encoder().encode
@@ -19,7 +19,7 @@ _pack = msgspec.msgpack.Encoder().encode
 class ReaderClient(SqliteClient):
     """Speaks SQLite's dialect, has no connection of its own, and can only read. Queries raise StoreError."""
 
-    def __init__(self, file_path: str, *, reader: Helper, **options: Any) -> None:
+    def __init__(self, file_path: str, *, reader: Servant, **options: Any) -> None:
         super().__init__(file_path, **options)
         self._reader = reader
 

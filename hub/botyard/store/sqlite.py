@@ -27,7 +27,7 @@ from botyard.store.base import (
 )
 from botyard.store.cursors import clamp, decode_sample, positive
 from botyard.store.frames import HIGHEST, LOWEST
-from botyard.store.helper import Helper
+from botyard.store.helper import Helper, Servant
 from botyard.store.holdings import CLASSES, ClassName, Expired, Holdings, Inventory, Size
 from botyard.store.hot import shard_of
 from botyard.store.reading import Found, SeriesRow
@@ -56,7 +56,8 @@ class SqliteStore:
 
     `quarantine_limit` is how many refused messages are kept of each robot. `max_size` in bytes, when given, is how far
     the database may grow; a batch beyond it raises StoreError, as on a full disk. `patience` is how many seconds one
-    read of samples may take. One hub at a time: a second one that opens the same file gets StoreError.
+    read of samples may take. One hub at a time: a second one that opens the same file gets StoreError. Without
+    `processes` the work is done in this one (see `inline`).
     """
 
     def __init__(
@@ -67,14 +68,25 @@ class SqliteStore:
         max_size: int | None = None,
         patience: float = 30.0,
         clock: Clock | None = None,
+        processes: bool = True,
     ) -> None:
         self._path = path
-        options = {"session": secrets.token_hex(8), "quarantine_limit": quarantine_limit, "max_size": max_size}
         clock = clock or SystemClock()
         self._max_size = max_size
-        self._writer = Helper("SQLite writer", WRITER, [str(path), _json(options).decode()], clock)
-        self._reader = Helper("SQLite reader", READER, [str(path), _json({"patience": patience}).decode()], clock)
-        self._upkeep = Upkeep(self, clock)
+        writing = {"session": secrets.token_hex(8), "quarantine_limit": quarantine_limit, "max_size": max_size}
+        reading = {"patience": patience}
+        self._writer: Servant
+        self._reader: Servant
+        if processes:
+            self._writer = Helper("SQLite writer", WRITER, [str(path), _json(writing).decode()], clock)
+            self._reader = Helper("SQLite reader", READER, [str(path), _json(reading).decode()], clock)
+            self._upkeep = Upkeep(self, clock)
+        else:
+            from botyard.store import inline
+
+            self._writer = inline.writer(path, writing)
+            self._reader = inline.reader(path, reading)
+            self._upkeep = Upkeep(self, clock, inline.compactor)
         self._open = contextlib.AsyncExitStack()
         self._db = SqliteDatabase(path, self._reader)
 

@@ -72,6 +72,14 @@ class Reader:
         os.nice(NICE)
         return b""
 
+    def open(self) -> None:
+        """Connections are opened when they are needed."""
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        if hasattr(self._mine, "db"):
+            self._mine.db.close()
+
     def answer(self, request: Request) -> Answer:
         """Read what is asked for."""
         self._mine.deadline = time.monotonic() + self._options.patience

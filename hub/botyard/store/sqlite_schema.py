@@ -9,13 +9,13 @@ from tortoise.exceptions import BaseORMException
 
 from botyard.store import reader_client, schema
 from botyard.store.base import StoreError
-from botyard.store.helper import Helper
+from botyard.store.helper import Servant
 
 
 class SqliteDatabase(schema.Database):
     """Reads by the reader process."""
 
-    def __init__(self, path: Path, reader: Helper) -> None:
+    def __init__(self, path: Path, reader: Servant) -> None:
         super().__init__()
         self._path = path
         self._reader = reader

@@ -4,6 +4,7 @@ It is a process because SQLite in a thread beside a busy event loop starves on t
 transaction, durable before it is answered. It ends when its stdin closes, so a killed hub leaves none behind.
 """
 
+import contextlib
 import fcntl
 import sqlite3
 import time
@@ -96,7 +97,7 @@ class Writer:
     def __init__(self, path: Path, options: Options) -> None:
         self._path = path
         self._options = options
-        self._lock: TextIO | None = None
+        self._open = contextlib.ExitStack()
         self._db: sqlite3.Connection
         self._ledger: Ledger
         self._unfolded = 0
@@ -116,7 +117,7 @@ class Writer:
 
     def open(self) -> bytes:
         """Lock and open the database; tells what of this session is in it already. Raises Refused."""
-        self._lock = lock(self._path)
+        self._open.enter_context(lock(self._path))
         self._db = connect(
             self._path,
             busy_timeout=10_000,
@@ -126,6 +127,7 @@ class Writer:
             foreign_keys="ON",
             journal_size_limit=64 << 20,
         )
+        self._open.callback(self._db.close)
         self._ledger = Ledger(self._db)
         try:
             if self._options.max_size is not None:
@@ -142,6 +144,10 @@ class Writer:
         except sqlite3.Error as error:
             raise Refused(sentence(self._path, error)) from error
         return msgspec.msgpack.encode(Mark(*found) if found else None)
+
+    def close(self) -> None:
+        """Close the database and give the lock back, where the process does not end."""
+        self._open.close()
 
     def answer(self, request: Request) -> Answer:
         """Do what is asked in one transaction, all or nothing, and remember in it that it was done."""

@@ -7,13 +7,13 @@ is much of it, so that reading it stays quick. Reading, planning and writing hap
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from typing import Any, Protocol, Self
 
 from botyard.core.tasks import Tasks
 from botyard.store.base import Block, StoreError
-from botyard.store.helper import Helper
+from botyard.store.helper import Helper, Servant
 from botyard_schemas.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -48,11 +48,12 @@ class Shelf(Protocol):
 
 
 class Upkeep:
-    """Compacts while its `async with` lasts. `note` tells it what was committed."""
+    """Compacts while its `async with` lasts. `note` tells it what was committed; `compactor` makes who does it."""
 
-    def __init__(self, shelf: Shelf, clock: Clock) -> None:
+    def __init__(self, shelf: Shelf, clock: Clock, compactor: Callable[[], Servant] | None = None) -> None:
         self._shelf = shelf
         self._clock = clock
+        self._compactor = compactor or (lambda: Helper("compactor", COMPACTOR, [], clock))
         self._bytes: Counter[int] = Counter()
         self._messages: Counter[int] = Counter()
         self._since: dict[int, float] = {}
@@ -111,7 +112,7 @@ class Upkeep:
 
     async def _run(self) -> None:
         async with AsyncExitStack() as stack:
-            helper: Helper | None = None  # started when there is something to do
+            helper: Servant | None = None  # started when there is something to do
             try:
                 while True:
                     await self._wake.wait()
@@ -128,9 +129,9 @@ class Upkeep:
 
     async def _start(
         self, stack: AsyncExitStack, asked: list[tuple[int | None, asyncio.Future[None]]]
-    ) -> Helper | None:
+    ) -> Servant | None:
         try:
-            return await stack.enter_async_context(Helper("compactor", COMPACTOR, [], self._clock))
+            return await stack.enter_async_context(self._compactor())
         except StoreError as error:
             self._say(str(error))
             self._refuse(asked, error)
@@ -140,7 +141,7 @@ class Upkeep:
         now = self._clock.monotonic()
         return [shard for shard, since in self._since.items() if now - since >= AGE or self._bytes[shard] >= BYTES]
 
-    async def _answer(self, helper: Helper, asked: list[tuple[int | None, asyncio.Future[None]]]) -> None:
+    async def _answer(self, helper: Servant, asked: list[tuple[int | None, asyncio.Future[None]]]) -> None:
         for index, (shard, done) in enumerate(asked):
             try:
                 for one in list(self._since) if shard is None else [shard]:
@@ -157,7 +158,7 @@ class Upkeep:
                 if not done.done():
                     done.set_result(None)
 
-    async def _keep_up(self, helper: Helper, due: list[int]) -> None:
+    async def _keep_up(self, helper: Servant, due: list[int]) -> None:
         try:
             for shard in due:
                 await self._compact(helper, shard)
@@ -170,7 +171,7 @@ class Upkeep:
         else:
             self._say("")
 
-    async def _compact(self, helper: Helper, shard: int) -> None:
+    async def _compact(self, helper: Servant, shard: int) -> None:
         messages, size = self._messages.pop(shard, 0), self._bytes.pop(shard, 0)
         since = self._since.pop(shard, self._clock.monotonic())
         try:
@@ -182,7 +183,7 @@ class Upkeep:
             self._since[shard] = min(since, self._since.get(shard, since))
             raise
 
-    async def _merge(self, helper: Helper, gathered: int) -> None:
+    async def _merge(self, helper: Servant, gathered: int) -> None:
         settled = self._clock.now() - SETTLED
         for _ in range(100):  # what cannot be merged any further must not be tried for ever
             work = await self._shelf.mergeable(gathered, settled, KEYS)
@@ -195,7 +196,7 @@ class Upkeep:
         while await self._shelf.give_back():
             await self._clock.sleep(PAUSE)
 
-    async def _plan(self, helper: Helper, work: bytes) -> None:
+    async def _plan(self, helper: Servant, work: bytes) -> None:
         plan = await helper.ask("compact", work)
         try:
             await self._shelf.carry_out(plan)
