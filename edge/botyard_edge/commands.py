@@ -19,13 +19,23 @@ REMEMBERED = 4096
 MAX_WAITING = 64
 MAX_RUNNING = 32
 REASON_LENGTH = 4096
+# What every robot understands, whatever its drivers offer. Names below `safety.` are not for drivers.
+STOP, OWN = "safety.stop", "safety."
 
 
 class CommandDesk:
-    """Takes commands in and leads them to the driver that offers them. `report` keeps a report in the outbox."""
+    """Takes commands in and leads them to the driver that offers them. `report` keeps a report in the outbox; `stop`
+    brings the whole robot to rest."""
 
-    def __init__(self, report: Callable[[Report], Awaitable[object]], *, clock: Clock) -> None:
+    def __init__(
+        self,
+        report: Callable[[Report], Awaitable[object]],
+        *,
+        clock: Clock,
+        stop: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._report = report
+        self._stop = stop
         self._clock = clock
         self._offers: dict[str, tuple[Driver, jsonschema_rs.Validator]] = {}
         self._waiting: asyncio.Queue[Command] = asyncio.Queue(MAX_WAITING)
@@ -35,6 +45,8 @@ class CommandDesk:
     def offer(self, driver: Driver, commands: tuple[CommandSpec, ...]) -> None:
         """From now on the driver executes these commands. Raises ValueError for a name that another driver offers."""
         for spec in commands:
+            if spec.name.startswith(OWN):
+                raise ValueError(f"command {spec.name!r}: names below {OWN!r} are the robot's own, take another one")
             if spec.name in self._offers:
                 raise ValueError(f"command {spec.name!r} is offered by two drivers")
         for spec in commands:
@@ -67,6 +79,9 @@ class CommandDesk:
                 if problem is not None:
                     await self._report(problem)
                     continue
+                if command.name == STOP and self._stop is not None:
+                    tasks.create_task(self._come_to_rest(command, self._stop), name=f"edge.command.{command.id}")
+                    continue
                 driver, _ = self._offers[command.name]
                 self._running += 1
                 await self._report(Report(command.id, "accepted"))
@@ -76,6 +91,8 @@ class CommandDesk:
         if self._clock.now() >= command.expires:
             late = (self._clock.now() - command.expires) / 1e6
             return Report(command.id, "expired", reason=f"it came {late:.1f} s after its deadline")
+        if command.name == STOP and self._stop is not None:
+            return None
         offer = self._offers.get(command.name)
         if offer is None:
             known = ", ".join(sorted(self._offers)) or "none now"
@@ -84,6 +101,11 @@ class CommandDesk:
             return _rejected(command, f"{MAX_RUNNING} commands are being executed already")
         wrong = first_error(offer[1], command.args)
         return _rejected(command, f"args.{wrong}") if wrong else None
+
+    async def _come_to_rest(self, command: Command, stop: Callable[[], Awaitable[None]]) -> None:
+        await self._report(Report(command.id, "accepted"))
+        await stop()
+        await self._report(Report(command.id, "succeeded"))
 
     async def _execute(self, driver: Driver, command: Command) -> None:
         async def progress(done: float) -> None:

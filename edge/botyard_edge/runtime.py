@@ -69,7 +69,7 @@ class Runtime:
         self._events: asyncio.Queue[Event] = asyncio.Queue(MAX_EVENTS)
         about = msgspec.structs.replace(config.about, software=f"botyard-edge {__version__}")
         self.state = StateKeeper(about, self.outbox.put, self._link_state, clock=clock, settings=config.state)
-        self.desk = CommandDesk(self.outbox.put, clock=clock)
+        self.desk = CommandDesk(self.outbox.put, clock=clock, stop=lambda: self._host.stop())
         self.link = Link(
             config.robot,
             transport,

@@ -151,3 +151,29 @@ async def test_two_drivers_cannot_offer_the_same_command() -> None:
     desk = Desk()
     with pytest.raises(ValueError, match="command 'move' is offered by two drivers"):
         desk.desk.offer(Arm(desk.clock), desk.arm.capabilities.commands)
+
+
+async def test_stop_that_the_hub_asks_for_brings_the_whole_robot_to_rest_whatever_its_drivers_offer() -> None:
+    desk, rested = Desk(), []
+
+    async def stop() -> None:
+        rested.append(desk.clock.now())
+
+    desk.desk = CommandDesk(desk._report, clock=desk.clock, stop=stop)
+    async with desk:
+        desk.command("safety.stop")
+        desk.command("safety.stop")
+        desk.command("safety.clear", id_="c2")
+        await settle()
+        assert len(rested) == 1
+        assert [(r.command, r.status) for r in desk.reports if r.command == "c1"] == [
+            ("c1", "accepted"),
+            ("c1", "succeeded"),
+        ]
+        assert [r.status for r in desk.reports if r.command == "c2"] == ["rejected"]
+
+
+def test_names_of_the_robots_own_commands_are_not_for_drivers() -> None:
+    desk = Desk()
+    with pytest.raises(ValueError, match=r"below 'safety\.' are the robot's own"):
+        desk.desk.offer(desk.arm, (CommandSpec("safety.stop"),))

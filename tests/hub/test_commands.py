@@ -334,7 +334,7 @@ async def test_command_is_refused_while_it_cannot_be_kept_and_nothing_is_sent(
 async def test_hub_knows_no_command_that_clears_an_emergency_stop(tmp_path: Path) -> None:
     from botyard.commands.request import WELL_KNOWN
 
-    assert set(WELL_KNOWN) == {"stop", "safe"}
+    assert set(WELL_KNOWN) == {"safety.stop", "safety.safe"}
     async with running_hub(tmp_path) as running:
         paths = (await get(running, "openapi.json"))["paths"]
         assert not [path for path in paths if "clear" in path or "estop" in path]

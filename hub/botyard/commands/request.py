@@ -10,10 +10,11 @@ from botyard_schemas import Envelope, WireError
 from botyard_schemas.codec import decode, encode
 from botyard_schemas.messages import Command
 
-# What every robot understands; everything else is what its drivers offer. There is none that clears an emergency stop.
+# What every robot understands; everything else is what its drivers offer, which may be another `stop`. There is none
+# that clears an emergency stop.
 WELL_KNOWN = {
-    "stop": "stop every motion now, and end what is being executed",
-    "safe": "go to safe mode",
+    "safety.stop": "stop every motion now",
+    "safety.safe": "go to safe mode",
 }
 DEFAULT_EXPIRY = 60.0
 SHORTEST_EXPIRY, LONGEST_EXPIRY = 1.0, 7 * 86400.0

@@ -168,8 +168,9 @@ class CommandPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CommandCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a robot is to do. Every robot understands `stop` and `safe`; what else, its drivers say. It has to be begun
-    within `expires_in` seconds, 1 to 604,800. With an `id` of yours, asking twice does nothing more."""
+    """What a robot is to do: `safety.stop` and `safety.safe`, which every robot understands, or what its drivers offer.
+    It has to be begun within `expires_in` seconds, 1 to 604,800. With an `id` of yours, asking twice does nothing more.
+    """
 
     name: str
     args: dict[str, Any] = {}

@@ -295,7 +295,7 @@ export interface CommandProgress {
   late: boolean;
 }
 /**
- * What a robot is to do. Every robot understands `stop` and `safe`; what else, its drivers say. It has to be begun within `expires_in` seconds, 1 to 604,800. With an `id` of yours, asking twice does nothing more.
+ * What a robot is to do: `safety.stop` and `safety.safe`, which every robot understands, or what its drivers offer. It has to be begun within `expires_in` seconds, 1 to 604,800. With an `id` of yours, asking twice does nothing more.
  */
 export interface CommandCreate {
   name: string;
