@@ -1,11 +1,15 @@
 """Commands from the API of a real hub to a real robot and back."""
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.processes import HubProcess, Running, wait_until
+from tests.processes import ROOT, HubProcess, Running, wait_until
 
 ENDED = ("succeeded", "failed", "rejected", "expired", "cancelled")
 
@@ -88,3 +92,39 @@ def test_command_that_is_being_executed_when_the_hub_is_killed_is_followed_to_it
 
     wait_until(lambda: {"command.cancelled", "command.succeeded"} <= set(noted()), "both ends are events")
     assert (noted().count("command.cancelled"), noted().count("command.succeeded")) == (1, 1)
+
+
+def botyard(hub: HubProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "botyard.cli.entry", "robots", "command", *arguments, "--url", hub.url],
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_command_line_asks_waits_and_says_what_came_of_it(
+    start_hub: Callable[..., HubProcess], start_edge: Callable[..., Running]
+) -> None:
+    hub = start_hub()
+    start_edge(robot(hub, "picker-1"))
+    wait_until(lambda: is_online(hub, "picker-1"), "the robot is there")
+    done = botyard(hub, "picker-1", "safety.stop", "--wait")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "succeeded")
+    refused = botyard(hub, "picker-1", "goto", "--args", '{"waypoint": "nowhere"}', "--wait", "--json")
+    assert refused.returncode == 1
+    assert "nowhere" in json.loads(refused.stdout)["status"]["reason"]
+    asked = botyard(hub, "picker-1", "patrol")
+    assert asked.returncode == 0
+    assert asked.stdout.startswith("cmd-")
+    for arguments, sentence in (
+        (["picker-1", "goto", "--args", "{"], "--args: '{' is not JSON"),
+        (["picker-1", "goto", "--args", "[]"], "--args: '[]' is no JSON object"),
+        (["picker-1", "go to"], "the hub refuses: name: "),
+        (["nobody", "goto"], "the hub refuses: there is no robot 'nobody'"),
+    ):
+        wrong = botyard(hub, *arguments)
+        assert wrong.returncode == 1
+        assert sentence in wrong.stderr, wrong.stderr

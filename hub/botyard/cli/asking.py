@@ -16,13 +16,20 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 
 
 def ask(
-    method: str, url: str, token: str | None, path: str, query: dict[str, Any] | None = None, *, within: float = 10
+    method: str,
+    url: str,
+    token: str | None,
+    path: str,
+    query: dict[str, Any] | None = None,
+    *,
+    body: dict[str, Any] | None = None,
+    within: float = 10,
 ) -> bytes:
     """What the hub answers, within so many seconds. Says what is wrong and ends the command when it refuses."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     address = f"{url.rstrip('/')}/api/v1/{path}"
     try:
-        answer = httpx.request(method, address, params=query, headers=headers, timeout=within)
+        answer = httpx.request(method, address, params=query, json=body, headers=headers, timeout=within)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         fail(f"no answer from the hub at {url}: {error}; is it running? Start it with `botyard hub`")
     if answer.is_error:

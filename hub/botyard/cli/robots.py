@@ -15,11 +15,13 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from botyard.cli.asking import DEFAULT_URL, JsonOption, TokenOption, UrlOption, ask, fail
+from botyard.cli.commanding import command
 from botyard.cli.console import harmless, out
 from botyard.web.frames import Changes, ServerFrame, Snapshot
 from botyard.web.models import Robot, RobotPage
 
 app = typer.Typer(help="The robots of a running hub.", no_args_is_help=True)
+app.command()(command)
 
 # From this width on the table has all its columns.
 WIDE = 110
