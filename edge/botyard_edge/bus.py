@@ -35,7 +35,7 @@ def matches(pattern: str, topic: str) -> bool:
     return len(wanted) == len(given) and all(w in ("*", g) for w, g in zip(wanted, given, strict=True))
 
 
-def _checked(pattern: str) -> str:
+def check_pattern(pattern: str) -> str:
     """The pattern. Raises ValueError for one that would never match."""
     *before, _ = segments = pattern.split("/")
     if "" in segments or "**" in before or any("*" in one and one not in ("*", "**") for one in segments):
@@ -61,7 +61,7 @@ class Subscription:
     """Items that match a pattern, as an async iterator. Leaving its `with` block ends it; `dropped` counts losses."""
 
     def __init__(self, bus: "Bus", pattern: str, size: int, overflow: Overflow) -> None:
-        self.pattern = _checked(pattern)
+        self.pattern = check_pattern(pattern)
         self.ended = False
         self.dropped = 0
         self._bus = bus

@@ -15,6 +15,7 @@ from botyard_schemas.clock import SystemClock
 if TYPE_CHECKING:
     from botyard_edge.config import Config
     from botyard_edge.membership import Membership
+    from botyard_edge.transport import Transport
 
 CANNOT_RUN = 1
 SETTINGS_ARE_WRONG = 2
@@ -43,11 +44,12 @@ def _exit_code(error: Exception) -> int | None:
     from botyard_edge.membership import MembershipError
     from botyard_edge.outbox import OutboxError
     from botyard_edge.plugins import PluginError
+    from botyard_edge.recording import RecordingError
     from botyard_schemas.settings import SettingsError
 
     if isinstance(error, SettingsError | PluginError):
         return SETTINGS_ARE_WRONG
-    return CANNOT_RUN if isinstance(error, OutboxError | MembershipError) else None
+    return CANNOT_RUN if isinstance(error, OutboxError | MembershipError | RecordingError) else None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -60,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--until-done", action="store_true", help="end once every driver has finished and the hub has everything"
     )
+    run.add_argument("--record", type=Path, metavar="FILE", help="record what is on the robot's bus to this file")
     run.set_defaults(work=_run)
+    _add_recording(commands)
     check = commands.add_parser("check", help="check the settings and say what is wrong with them")
     check.add_argument("settings", type=Path, metavar="robot.yaml")
     check.set_defaults(work=_check)
@@ -77,6 +81,32 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_recording(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    record = commands.add_parser("record", help="run the drivers of a robot without its hub, and record its bus")
+    record.add_argument("file", type=Path, metavar="FILE", help="is appended to when it exists")
+    record.add_argument("settings", type=Path, metavar="robot.yaml")
+    record.add_argument("--for", dest="seconds", type=_positive, metavar="SECONDS", help="end after so long")
+    record.set_defaults(work=_record)
+    play = commands.add_parser("play", help="play a recording in place of a robot's drivers")
+    play.add_argument("file", type=Path, metavar="FILE", help="the recording")
+    play.add_argument(
+        "settings",
+        type=Path,
+        nargs="?",
+        metavar="robot.yaml",
+        help="send it to this robot's hub, at the recorded pace; left out, the messages are printed, without a pause",
+    )
+    play.add_argument("--speed", type=_positive, default=1.0, metavar="FACTOR", help="times the recorded pace (1)")
+    play.set_defaults(work=_play)
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number
+
+
 def _run(arguments: argparse.Namespace) -> int:
     import asyncio
 
@@ -85,7 +115,58 @@ def _run(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.settings, os.environ)
     if arguments.until_done:
         config = replace(config, exit_when_done=True)
+    if arguments.record:
+        config = _recorded(config, arguments.record)
     return asyncio.run(_serve(config))
+
+
+def _recorded(config: "Config", file: Path) -> "Config":
+    """The settings with a recording to this file. Raises RecordingError when it holds something else."""
+    from botyard_edge.recorder import RecordSettings
+    from botyard_edge.recording import check_recordable
+
+    check_recordable(file)
+    record = config.record or RecordSettings(file)
+    return replace(config, record=replace(record, path=file.resolve()))
+
+
+def _record(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from botyard_edge.alone import Alone
+    from botyard_edge.config import OutboxSettings, load_config
+
+    config = _recorded(load_config(arguments.settings, os.environ), arguments.file)
+    config = replace(config, outbox=OutboxSettings())
+    return asyncio.run(_serve(config, [Alone(SystemClock())], seconds=arguments.seconds))
+
+
+def _play(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from botyard_edge.config import load_config
+    from botyard_edge.playing import examine, play_alone, with_recording
+
+    recording = examine(arguments.file)
+    log = logging.getLogger(__name__)
+    if recording.torn:
+        log.warning("%s", recording.torn)
+    if recording.lost:
+        log.warning("%s: %d items of the bus could not be recorded and are missing", arguments.file, recording.lost)
+    if arguments.settings is not None:
+        config = with_recording(load_config(arguments.settings, os.environ), recording, speed=arguments.speed)
+        return asyncio.run(_serve(replace(config, exit_when_done=True)))
+
+    def say(message: bytes) -> None:
+        sys.stdout.buffer.write(message + b"\n")
+
+    try:
+        code = asyncio.run(play_alone(recording, say, speed=arguments.speed))
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read it has had enough; what is in the buffer would fail again at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -136,7 +217,10 @@ def _drivers(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _serve(config: "Config") -> int:
+async def _serve(
+    config: "Config", transports: "Sequence[Transport] | None" = None, *, seconds: float | None = None
+) -> int:
+    """Run until a signal or for so many seconds. `transports` None: those of the settings."""
     import asyncio
     import random
     import signal
@@ -145,14 +229,17 @@ async def _serve(config: "Config") -> int:
     from botyard_edge.runtime import Runtime
     from botyard_edge.transports import make_transports
 
-    transport = make_transports(config)
+    transport = transports or make_transports(config)
     runtime = Runtime(config, clock=SystemClock(), rng=random.Random(), transport=transport, boot=boot_id())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, runtime.stop)
+    ending = loop.call_later(seconds, runtime.stop) if seconds is not None else None
     try:
         return await runtime.run()
     finally:
+        if ending is not None:
+            ending.cancel()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
 

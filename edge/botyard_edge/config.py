@@ -3,7 +3,7 @@
 import functools
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -12,12 +12,14 @@ from urllib.parse import urlsplit
 
 import pluggy
 
+from botyard_edge.bus import check_pattern
 from botyard_edge.driver import DriverSpec
 from botyard_edge.link import LinkSettings
 from botyard_edge.node import Backoff, RestartPolicy
 from botyard_edge.outbox import LIMITS, Limits
 from botyard_edge.pace import Pace
 from botyard_edge.plugins import build_plugin_manager, drivers, unknown_driver
+from botyard_edge.recorder import RecordSettings
 from botyard_edge.state import StateSettings
 from botyard_edge.telemetry import BatchLimits
 from botyard_edge.tls import SYSTEM, Tls
@@ -85,6 +87,7 @@ class Config:
     telemetry: BatchLimits = field(default_factory=BatchLimits)
     state: StateSettings = field(default_factory=StateSettings)
     outbox: OutboxSettings = field(default_factory=OutboxSettings)
+    record: RecordSettings | None = None
     flush_timeout: float = 3.0
     exit_when_done: bool = False
 
@@ -125,6 +128,7 @@ def load_config(path: Path, environ: Mapping[str, str], *, plugins: pluggy.Plugi
         if part["type"] not in known
     ]
     problems += _beyond_the_schema(loaded["link"], path)
+    problems += _wrong_topics(loaded["record"]["topics"], path)
     if problems:
         raise SettingsError(problems)
     problems += _wrong_options(loaded["drivers"], known, path)
@@ -177,6 +181,7 @@ def _config(loaded: dict[str, Any], known: Mapping[str, DriverSpec], path: Path)
         telemetry=BatchLimits(loaded["telemetry"]["max_samples"], loaded["telemetry"]["max_age"]),
         state=StateSettings(loaded["state"]["period"], loaded["state"]["max_rate"]),
         outbox=_outbox(loaded["outbox"], loaded["robot"]),
+        record=_record(loaded["record"], loaded["robot"], path.resolve().parent),
         flush_timeout=loaded["shutdown"]["flush_timeout"],
         exit_when_done=loaded["exit_when_done"],
     )
@@ -223,6 +228,22 @@ def _beyond_the_schema(link: Mapping[str, Any], path: Path) -> Iterator[str]:
         for key in ("ca", "certificate", "key"):
             if tls.get(key) and not (path.resolve().parent / tls[key]).is_file():
                 yield f"{settings.locate(path, (*keys, 'tls', key))}: {name}.tls.{key}: there is no file {tls[key]!r}"
+
+
+def _wrong_topics(topics: Sequence[str], path: Path) -> Iterator[str]:
+    for index, topic in enumerate(topics):
+        try:
+            check_pattern(topic.removeprefix("!"))
+        except ValueError as error:
+            yield f"{settings.locate(path, ('record', 'topics', index))}: record.topics[{index}]: {error}"
+
+
+def _record(loaded: Mapping[str, Any], robot: str, folder: Path) -> RecordSettings | None:
+    if loaded["path"] is None:
+        return None
+    return RecordSettings(
+        folder / loaded["path"].replace("{robot}", robot), tuple(loaded["topics"]), loaded["max_size"]
+    )
 
 
 def _wrong_options(

@@ -14,6 +14,7 @@ from botyard_edge.node import Work
 from botyard_edge.outbox import Outbox
 from botyard_edge.port import RuntimePort
 from botyard_edge.pulse import Pulse
+from botyard_edge.recording import Opened
 from botyard_edge.state import StateKeeper
 from botyard_edge.telemetry import TelemetryWriter
 
@@ -109,6 +110,7 @@ class DriverHost:
                 name, writer, self._outbox, self._state, self._bus, clock=self._clock, lossless=lossless, pulse=pulse
             )
             pulse.beat()
+            self._bus.publish(f"drivers/{name}/opened", Opened(capabilities.channels, lossless, capabilities.about))
             ready()
             await driver.run(port)
         except Exception:

@@ -7,6 +7,7 @@ from botyard_edge.bus import Bus
 from botyard_edge.driver import DriverError, StateChange
 from botyard_edge.outbox import Outbox
 from botyard_edge.pulse import Pulse
+from botyard_edge.recording import Columns, Sample
 from botyard_edge.state import StateKeeper
 from botyard_edge.telemetry import TelemetryWriter
 from botyard_schemas.clock import Clock
@@ -48,6 +49,7 @@ class RuntimePort:
         with self._open():
             ts = self._clock.now() if ts is None else ts
             await self._writer.publish(ts, values)
+            self._bus.publish(f"drivers/{self._name}/sample", Sample(ts, dict(values)))
             for channel, value in values.items():
                 self._bus.publish(f"samples/{self._name}/{channel}", (ts, value))
 
@@ -55,6 +57,8 @@ class RuntimePort:
         with self._open():
             await self._writer.publish_columns(ts, columns)
             if ts:
+                copies = {channel: list(column) for channel, column in columns.items()}
+                self._bus.publish(f"drivers/{self._name}/columns", Columns(list(ts), copies))
                 for channel, column in columns.items():
                     self._bus.publish(f"samples/{self._name}/{channel}", (ts[-1], column[-1]))
 
@@ -73,6 +77,7 @@ class RuntimePort:
             text = message[:MESSAGE_LENGTH] if message else None
             event = Event(name, severity, text, 0 if ts is None else ts - now, data or {}, cause)
             await self._outbox.put(event, ts=now, wait=self._lossless)
+            self._bus.publish(f"drivers/{self._name}/event", event)
 
     async def flush(self) -> None:
         with self._open():

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import msgspec
 
+from botyard_edge.blocking import Elsewhere
 from botyard_edge.boots import Boots, keep
 from botyard_edge.bus import Bus
 from botyard_edge.commands import CommandDesk
@@ -24,6 +25,7 @@ from botyard_edge.memory import MemoryOutbox
 from botyard_edge.node import END_WITHIN, Node, RestartPolicy, Work
 from botyard_edge.outbox import Outbox
 from botyard_edge.pulse import Pulse
+from botyard_edge.recorder import Recorder
 from botyard_edge.state import StateKeeper
 from botyard_edge.timing import wait_event
 from botyard_edge.transport import Transport
@@ -44,7 +46,8 @@ class Runtime:
     """Runs while its `async with` lasts. Leaving it stops the drivers, flushes what it can, and says goodbye.
 
     `clock` is the robot's own; everything inside runs on an estimate of the hub's, which begins with it. `boot` names
-    the boot that its steady clock began with; None: with this process.
+    the boot that its steady clock began with; None: with this process. `elsewhere` is where a recording is written;
+    None: in a thread of its own.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Runtime:
         transport: Transport | Sequence[Transport],
         outbox: Outbox | None = None,
         boot: str | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         self.config = config
         self.bus = Bus()
@@ -83,6 +87,11 @@ class Runtime:
         )
         self._host = DriverHost(config, self.outbox, self.state, self.desk, self.bus, clock=clock)
         clock.on_met = self._host.cut
+        self._recorder = (
+            None
+            if config.record is None
+            else Recorder(config.record, config.robot, self.bus, clock=clock, elsewhere=elsewhere)
+        )
         self._nodes: dict[str, Node] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stack = AsyncExitStack()
@@ -93,6 +102,8 @@ class Runtime:
             if known := self.boots.load(self.clock.boot):
                 self.clock.remember(known)
             await stack.enter_async_context(self.outbox)
+            if self._recorder is not None:
+                await stack.enter_async_context(self._recorder)
             self._group = await stack.enter_async_context(asyncio.TaskGroup())
             self._start("link", _forever(self.link.run))
             self._start("state", _forever(self.state.run))
@@ -100,6 +111,8 @@ class Runtime:
             self._start("events", _forever(self._pass_events_on))
             if self.config.outbox.path is not None:
                 self._start("clock", _forever(lambda: keep(self.boots, self.clock)))
+            if self._recorder is not None:
+                self._start("record", self._recorder.run)
             for settings in self.config.drivers:
                 self._start_driver(settings)
             self._stack = stack.pop_all()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from botyard_edge.cli import main
+from botyard_edge.playing import examine
 from tests.processes import Running, wait_until
 
 MOST_IMPORT_MS = 150
@@ -72,3 +73,51 @@ def test_run_without_a_broker_says_so_once_and_ends_cleanly_on_a_signal(tmp_path
         assert edge.stop(number) == 0
         assert edge.output().count("no connection to") == 1
         assert "Traceback" not in edge.output()
+
+
+def test_recording_is_made_and_played_by_the_command_alike_each_time(tmp_path: Path) -> None:
+    robot(tmp_path, "mqtt://localhost:1", type="sim", options={"seed": 1})
+    edge = [sys.executable, "-m", "botyard_edge.cli"]
+    made = [*edge, "record", "a.bus", "robot.yaml", "--for", "1"]
+    subprocess.run(made, cwd=tmp_path, capture_output=True, check=True, timeout=60)
+    assert not (tmp_path / "state").exists(), "without a hub there is no outbox"
+    runs = [subprocess.run([*edge, "play", "a.bus"], cwd=tmp_path, capture_output=True, check=True) for _ in range(2)]
+    assert runs[0].stdout == runs[1].stdout
+    messages = [json.loads(line) for line in runs[0].stdout.splitlines()]
+    assert {"presence", "state", "telemetry"} <= {message["type"] for message in messages}
+    forces = [
+        value
+        for message in messages
+        if message["type"] == "telemetry"
+        for group in message["body"]["groups"]
+        for channel in group["channels"]
+        if channel["name"] == "gripper.force"
+        for value in channel["values"]
+    ]
+    assert len(forces) >= 5, "most of a second at 10 Hz"
+
+
+@pytest.mark.parametrize("command", [["play", "robot.yaml"], ["record", "robot.yaml", "robot.yaml"]])
+def test_file_that_is_no_recording_is_told_in_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    robot(tmp_path, "mqtt://localhost:1", type="sim")
+    monkeypatch.chdir(tmp_path)
+    assert main(command) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["robot.yaml: this is no recording of a robot's bus, it does not begin with 'botyard-bus'"]
+
+
+def test_run_with_a_recording_writes_what_drivers_say(tmp_path: Path) -> None:
+    robot(tmp_path, "mqtt://localhost:1", type="sim")
+    edge = Running([*RUN, "--record", "a.bus"], tmp_path, "edge", {"BOTYARD_EDGE__SHUTDOWN__FLUSH_TIMEOUT": "0.2"})
+    wait_until(lambda: (tmp_path / "a.bus").exists() and (tmp_path / "a.bus").stat().st_size > 2000, "it records", 20)
+    assert edge.stop() == 0
+    recording = examine(tmp_path / "a.bus")
+    assert (recording.robot, list(recording.parts), recording.torn) == ("r1", ["base"], None)
+
+
+def test_speed_that_is_no_pace_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["play", "a.bus", "--speed", "0"])
+    assert "0 is not above 0" in capsys.readouterr().err

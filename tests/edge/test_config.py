@@ -6,6 +6,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from botyard_edge.config import Config, OutboxSettings, load_config, robot_schema
+from botyard_edge.node import Backoff, RestartPolicy
+from botyard_edge.recorder import RecordSettings
 from botyard_schemas.settings import SettingsError
 
 EXAMPLE = Path(__file__).parents[2] / "edge" / "robot.example.yaml"
@@ -39,6 +41,20 @@ def test_defaults_in_code_are_those_of_the_schema(tmp_path: Path) -> None:
     assert made == loaded
 
 
+def test_restart_and_recording_are_as_the_file_says(tmp_path: Path) -> None:
+    text = (
+        "robot: r1\n"
+        "drivers:\n"
+        "  sim: {restart: {min: 2, max: 5, healthy_after: 9, budget: {failures: 3, within: 60}}}\n"
+        "  quiet: {type: sim, hang_after: 0}\n"
+        "record: {path: '{robot}.bus', topics: ['drivers/**'], max_size: 100000}\n"
+    )
+    config = load_config(write(tmp_path, text), {})
+    assert config.drivers[0].restart == RestartPolicy(Backoff(2, 5), 3, 60, 9)
+    assert [driver.silence for driver in config.drivers] == [10.0, None], "sim declares its own"
+    assert config.record == RecordSettings(tmp_path / "r1.bus", ("drivers/**",), 100_000)
+
+
 def test_environment_wins_over_the_file_down_to_driver_options(tmp_path: Path) -> None:
     path = write(tmp_path, "robot: r1\ndrivers: {base: {type: sim}}\nlink: {token: abc}\n")
     environ = {"BOTYARD_EDGE__LINK__URL": "mqtt://hub:2883", "BOTYARD_EDGE__DRIVERS__BASE__OPTIONS__SPEED": "2"}
@@ -68,6 +84,14 @@ def test_environment_wins_over_the_file_down_to_driver_options(tmp_path: Path) -
             "robot.yaml:4: link.url: 'http://x' is no way",
         ),
         ("robot: r1\ndrivers: [sim]\n", "robot.yaml:2: drivers:"),
+        (
+            "robot: r1\ndrivers: {sim: {}}\nrecord:\n  path: a.bus\n  topics:\n    - '**'\n    - '!a*'\n",
+            "robot.yaml:7: record.topics[1]: 'a*' is no pattern",
+        ),
+        (
+            "robot: r1\ndrivers:\n  sim:\n    restart:\n      budget: 5\n",
+            "robot.yaml:5: drivers.sim.restart.budget: 5 is not of type",
+        ),
         ("robot: r1\ndrivers: {sim: {}}\nplugins: 5\n", "robot.yaml:3: plugins:"),
     ],
 )

@@ -70,7 +70,7 @@ def test_docs_robot_yaml_examples_are_valid(tmp_path: Path, monkeypatch: pytest.
         for page in ("operators/get-started.md", "robots/edge.md", "robots/replay.md", "integrators/drivers.md")
         for text in _blocks(page, "yaml")
     ]
-    assert len(examples) == 6
+    assert len(examples) == 7
     for text in examples:
         file = tmp_path / "robot.yaml"
         file.write_text(text, encoding="utf-8")

@@ -1,0 +1,138 @@
+"""The file of a recording: what is written is read, whatever a crash or somebody else did to it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from botyard_edge.recording import (
+    HEADER,
+    MAX_FRAME,
+    Columns,
+    Frame,
+    Reading,
+    RecordingError,
+    RecordingFile,
+    Sample,
+    check_recordable,
+    encode_frame,
+)
+from botyard_schemas import Event
+from botyard_schemas.messages import NodeState
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+NAMED = st.dictionaries(st.text(max_size=8), PLAIN, max_size=3)
+VALUES = (
+    PLAIN
+    | st.builds(Sample, st.integers(0, 2**53), NAMED)
+    | st.builds(Columns, st.lists(st.integers(0, 2**53)), st.dictionaries(st.text(), st.lists(PLAIN), max_size=2))
+    | st.builds(Event, st.text(), st.just("info"), st.none() | st.text(), st.integers(-9, 9), NAMED)
+    | st.builds(NodeState, st.just("backoff"), st.integers(0, 9), st.text(), st.just("hang"))
+)
+ITEMS = st.lists(st.tuples(st.integers(0, 2**53), st.integers(0, 2**53), st.text(), VALUES), max_size=8)
+
+
+def written(path: Path, *frames: bytes, max_size: int = 10**6) -> RecordingFile:
+    file = RecordingFile(path, max_size)
+    file.open()
+    for frame in frames:
+        file.write(frame)
+    file.close()
+    return file
+
+
+def read(path: Path) -> tuple[list[Frame], str | None]:
+    reading = Reading(path)
+    return list(reading), reading.torn
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(items=ITEMS)
+def test_recording_gives_back_what_was_written(tmp_path: Path, items: list[Any]) -> None:
+    path = tmp_path / "a.bus"
+    path.unlink(missing_ok=True)
+    written(path, *(encode_frame(*item) for item in items))
+    frames, torn = read(path)
+    assert [(f.steady, f.now, f.topic, f.value) for f in frames] == items
+    assert torn is None
+
+
+def test_recording_that_a_crash_cut_anywhere_loses_its_last_frame_and_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "a.bus"
+    one, two, three = (encode_frame(n, n, "t", {"n": n}) for n in (1, 2, 3))
+    whole = HEADER + one + two
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        file = written(path, three)
+        frames, torn = read(path)
+        before = (length >= len(HEADER + one)) + (length >= len(whole))
+        assert [f.value["n"] for f in frames] == [*[1, 2][:before], 3]
+        assert torn is None
+        clean = length <= len(HEADER) or length in (len(HEADER + one), len(whole))
+        assert (file.torn is None) == clean
+
+
+@given(at=st.integers(0, 80), bit=st.integers(0, 7))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+def test_damaged_recording_is_read_up_to_the_damage(tmp_path: Path, at: int, bit: int) -> None:
+    path = tmp_path / "a.bus"
+    frames = [encode_frame(n, n, "topic", "value") for n in range(4)]
+    content = bytearray(HEADER + b"".join(frames))
+    place = len(HEADER) + at % (len(content) - len(HEADER))
+    content[place] ^= 1 << bit
+    path.write_bytes(content)
+    good, torn = read(path)
+    before = (place - len(HEADER)) // len(frames[0])
+    assert [f.steady for f in good] == list(range(before))
+    assert torn == (
+        f"{path}: its last {len(content) - good_end(frames, before)} bytes (from byte {good_end(frames, before)}) are "
+        "torn, as a crash leaves them; everything before counts"
+    )
+
+
+def good_end(frames: list[bytes], count: int) -> int:
+    return len(HEADER) + sum(len(frame) for frame in frames[:count])
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "this is no recording of a robot's bus"),
+        (b"robot: r1\n", "this is no recording of a robot's bus"),
+        (b"botyard-bus 12\n", "it was recorded in version 12, and this edge reads up to 1"),
+        (
+            HEADER + encode_frame(1, 1, "acme/x", 5, "acme"),
+            "'acme/x' has a value of the unknown type 'acme',",
+        ),
+        (HEADER + encode_frame(1, 1, "x", "many", "lost"), "byte 14: this is no frame of a recording: Expected `int`"),
+    ],
+)
+def test_file_that_is_no_recording_is_refused_in_a_sentence(tmp_path: Path, content: bytes, sentence: str) -> None:
+    path = tmp_path / "a.bus"
+    path.write_bytes(content)
+    with pytest.raises(RecordingError) as caught:
+        list(Reading(path))
+    assert str(caught.value).startswith(f"{path}: ")
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_file_of_others_is_never_written_to(tmp_path: Path) -> None:
+    path = tmp_path / "robot.yaml"
+    path.write_text("robot: r1\n")
+    with pytest.raises(RecordingError, match="this is no recording"):
+        check_recordable(path)
+    with pytest.raises(RecordingError, match="this is no recording"):
+        RecordingFile(path, 10**6).open()
+    assert path.read_text() == "robot: r1\n"
+
+
+def test_frame_that_is_too_long_is_refused() -> None:
+    with pytest.raises(ValueError, match="are more than"):
+        encode_frame(1, 1, "t", "x" * MAX_FRAME)
