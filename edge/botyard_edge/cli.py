@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CANNOT_RUN = 1
 SETTINGS_ARE_WRONG = 2
+INTERRUPTED = 130  # as shells say it: 128 and the number of SIGINT
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -166,6 +167,8 @@ def _play(arguments: argparse.Namespace) -> int:
     except BrokenPipeError:  # whoever read it has had enough; what is in the buffer would fail again at the end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
     return code
 
 
@@ -236,12 +239,18 @@ async def _serve(
         loop.add_signal_handler(number, runtime.stop)
     ending = loop.call_later(seconds, runtime.stop) if seconds is not None else None
     try:
-        return await runtime.run()
+        code = await runtime.run()
     finally:
         if ending is not None:
             ending.cancel()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+    if runtime.abandoned:
+        # asyncio would wait for what does not end when it is told to. Everything else has ended already.
+        logging.getLogger(__name__).warning("what does not end is left behind: %s", ", ".join(runtime.abandoned))
+        logging.shutdown()
+        os._exit(code)
+    return code
 
 
 if __name__ == "__main__":

@@ -58,12 +58,10 @@ class DriverHost:
             self._desk.withdraw(driver)
 
     async def stop(self) -> None:
-        """Bring the robot to rest."""
-        for name, driver in list(self._drivers.items()):
-            try:
-                await driver.stop()
-            except Exception:
-                log.exception("driver %s did not stop", name)
+        """Bring the robot to rest: all of it at once, since one that hangs must not keep the others in motion."""
+        async with asyncio.TaskGroup() as tasks:
+            for name, driver in self._drivers.items():
+                tasks.create_task(_stopped(name, driver), name=f"edge.driver.{name}.stop")
 
     async def flush(self) -> None:
         """Take all samples to the outbox."""
@@ -127,3 +125,10 @@ class DriverHost:
             flusher.cancel()
             await asyncio.gather(flusher, return_exceptions=True)
         await writer.flush()
+
+
+async def _stopped(name: str, driver: Driver) -> None:
+    try:
+        await driver.stop()
+    except Exception:
+        log.exception("driver %s did not stop", name)

@@ -86,6 +86,11 @@ class Node:
         self._in_a_row = 0
         self._counted: deque[float] = deque()
 
+    @property
+    def abandoned(self) -> bool:
+        """Whether something of it still runs although it was told to end."""
+        return bool(self._abandoned)
+
     async def run(self) -> None:
         """Work, and work again after failures, until the work returns (stopped) or cannot succeed (failed)."""
         restarts = 0

@@ -61,8 +61,8 @@ def examine(path: Path) -> Recording:
             robot, began = robot or frame.value.robot, began or frame.now
         elif frame.type == "lost":
             lost += frame.value
-        elif isinstance(frame.value, Opened):
-            part = parts.setdefault(_driver(frame.topic) or "", Part({}))
+        elif isinstance(frame.value, Opened) and (name := _driver(frame.topic)):
+            part = parts.setdefault(name, Part({}))
             part.channels |= {channel.name: channel for channel in frame.value.channels}
             part.lossless, part.about = frame.value.lossless, frame.value.about
     if not parts or not robot:

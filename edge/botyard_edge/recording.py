@@ -161,7 +161,7 @@ class Reading:
                     f"{', '.join(TYPES)}; a newer edge may have recorded it"
                 )
             return Frame(steady, now, topic, kind, msgspec.msgpack.decode(raw, type=TYPES[kind]), at)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise RecordingError(f"{self.path}: byte {at}: this is no frame of a recording: {error}") from error
 
 

@@ -166,6 +166,11 @@ class Runtime:
         """Whether a driver cannot work."""
         return any(node.state.status == "failed" for node in self._nodes.values())
 
+    @property
+    def abandoned(self) -> list[str]:
+        """The nodes of which something still runs although it was told to end."""
+        return [name for name, node in self._nodes.items() if node.abandoned]
+
     async def _wind_up(self) -> None:
         """Stop the drivers, and give what is left a bounded time to reach the hub."""
         await self._bounded(self._host.stop(), "edge.stop")

@@ -121,3 +121,42 @@ def test_speed_that_is_no_pace_is_refused(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(SystemExit):
         main(["play", "a.bus", "--speed", "0"])
     assert "0 is not above 0" in capsys.readouterr().err
+
+
+STUBBORN = """
+import asyncio
+from botyard_edge.driver import Capabilities, Driver, DriverSpec
+from botyard_edge.hookspecs import hookimpl
+
+class Stubborn(Driver):
+    capabilities = Capabilities()
+
+    async def run(self, port):
+        while True:
+            try:
+                await asyncio.sleep(100)
+            except asyncio.CancelledError:
+                print("no", flush=True)
+
+@hookimpl
+def botyard_edge_drivers():
+    return [DriverSpec("stubborn", "", Stubborn, DriverSpec.EMPTY_OPTIONS)]
+"""
+
+
+def test_process_ends_although_a_driver_does_not(tmp_path: Path) -> None:
+    (tmp_path / "stubborn_driver.py").write_text(STUBBORN)
+    (tmp_path / "robot.yaml").write_text("robot: r1\nplugins: [stubborn_driver]\ndrivers: {stubborn: {}}\n")
+    made = [sys.executable, "-m", "botyard_edge.cli", "record", "a.bus", "robot.yaml", "--for", "0.2"]
+    done = subprocess.run(made, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert done.stdout == "no\n"
+    assert "what does not end is left behind: driver.stubborn" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert examine_names(tmp_path / "a.bus") == ["stubborn"], "the recording is whole"
+
+
+def examine_names(path: Path) -> list[str]:
+    recording = examine(path)
+    assert recording.torn is None
+    return list(recording.parts)

@@ -1,8 +1,12 @@
 """The file of a recording: what is written is read, whatever a crash or somebody else did to it."""
 
+import contextlib
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -35,6 +39,7 @@ VALUES = (
     | st.builds(Event, st.text(), st.just("info"), st.none() | st.text(), st.integers(-9, 9), NAMED)
     | st.builds(NodeState, st.just("backoff"), st.integers(0, 9), st.text(), st.just("hang"))
 )
+DEEP = b"\x95\x01\x01\xa1t\xa5plain" + b"\x91" * 20_000 + b"\x00"
 ITEMS = st.lists(st.tuples(st.integers(0, 2**53), st.integers(0, 2**53), st.text(), VALUES), max_size=8)
 
 
@@ -136,3 +141,12 @@ def test_file_of_others_is_never_written_to(tmp_path: Path) -> None:
 def test_frame_that_is_too_long_is_refused() -> None:
     with pytest.raises(ValueError, match="are more than"):
         encode_frame(1, 1, "t", "x" * MAX_FRAME)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
+@given(payload=st.binary(min_size=1, max_size=80) | ITEMS.map(msgspec.msgpack.encode) | st.just(DEEP))
+def test_frame_of_anything_is_read_or_refused_in_a_sentence(tmp_path: Path, payload: bytes) -> None:
+    path = tmp_path / "a.bus"
+    path.write_bytes(HEADER + struct.pack("<II", len(payload), zlib.crc32(payload)) + payload)
+    with contextlib.suppress(RecordingError):
+        assert all(isinstance(frame, Frame) for frame in Reading(path))

@@ -1,14 +1,20 @@
 """Drivers that fail, fall silent or do not end, seen from the hub."""
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Self
 
+import pytest
+
+from botyard_edge.bus import Bus
 from botyard_edge.config import Config, DriverSettings
 from botyard_edge.driver import Capabilities, Channel, Command, CommandSpec, DriverError, DriverSpec, Progress
 from botyard_edge.node import Backoff, RestartPolicy
+from botyard_edge.pulse import HangError, Pulse
+from botyard_edge.testing import VirtualClock, settle
 from botyard_schemas import Event, Report, State, Telemetry
 
 from .conftest import Script, World
@@ -174,6 +180,86 @@ async def test_driver_that_does_not_end_is_abandoned_and_another_takes_its_place
     assert values[0] == -1
     assert -2 not in values
     assert values[1:] == list(range(len(values) - 1)), "the second one was not disturbed by the end of the first"
+
+
+async def test_robot_ends_although_a_driver_does_not(world: World, scripted: Scripted) -> None:
+    let_go = asyncio.Event()
+
+    async def run(driver: Any, port: Any) -> None:
+        while not let_go.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await let_go.wait()
+
+    async with world.running(_beside(scripted(run, capabilities=ONLY_A), _count)) as runtime:
+        await world.clock.advance(3)
+    assert runtime.abandoned == ["driver.base"]
+    assert [presence.reason for presence in world.hub.presence][-1] == "stopped"
+    let_go.set()
+    await settle()
+    assert runtime.abandoned == []
+
+
+async def test_driver_that_does_not_stop_keeps_no_other_in_motion(world: World, scripted: Scripted) -> None:
+    stopped: list[str] = []
+
+    class Moving(Script):
+        async def stop(self) -> None:
+            if self.context.name == "base":
+                await self.context.clock.sleep(1e9)
+            stopped.append(self.context.name)
+
+    async def run(driver: Any, port: Any) -> None:
+        await driver.context.clock.sleep(1e9)
+
+    config = scripted(run, capabilities=Capabilities(), driver=Moving)
+    config = replace(config, drivers=tuple(replace(config.drivers[0], name=name) for name in ("base", "arm")))
+    async with world.running(config):
+        await world.clock.advance(1)
+    assert stopped == ["arm"]
+
+
+class Stalling:
+    """A clock of a process that stands still for `stall` seconds while it sleeps."""
+
+    def __init__(self) -> None:
+        self.time = 0.0
+        self.stall = 0.0
+
+    def now(self) -> int:
+        return round(self.time * 1e6)
+
+    def monotonic(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        self.time += seconds + self.stall
+        self.stall = 0.0
+        await asyncio.sleep(0)
+
+
+async def test_process_that_stood_still_blames_nobody() -> None:
+    clock, never = Stalling(), asyncio.Event()
+    clock.stall = 100.0
+    task = asyncio.create_task(never.wait())
+    with pytest.raises(HangError):
+        await Pulse("n", Bus(), clock, hang_after=HANG).watch(task)
+    assert clock.monotonic() == 100.0 + 2 * HANG, "and not as soon as it goes on"
+    task.cancel()
+
+
+async def test_signs_of_life_on_the_bus_count_whoever_publishes_them() -> None:
+    clock, bus, never = VirtualClock(), Bus(), asyncio.Event()
+    task = asyncio.create_task(never.wait())
+    watching = asyncio.create_task(Pulse("n", bus, clock, hang_after=HANG).watch(task))
+    for _ in range(5):
+        await clock.advance(HANG - 1)
+        bus.publish("nodes/n/heartbeat", clock.monotonic())
+    await clock.advance(HANG - 1)
+    assert not watching.done()
+    await clock.advance(1)
+    with pytest.raises(HangError):
+        await watching
+    task.cancel()
 
 
 async def test_driver_that_keeps_failing_is_given_up_and_the_robot_is_ill(world: World, scripted: Scripted) -> None:
