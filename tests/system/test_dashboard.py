@@ -349,6 +349,41 @@ def test_robot_that_is_retired_on_its_page_keeps_its_history_and_can_return(
     )
 
 
+def test_stop_is_requested_on_the_robot_page_after_one_question_and_its_progress_is_shown(
+    start_hub: Callable[..., HubProcess], start_edge: Callable[..., Running], open_page: Callable[..., Page]
+) -> None:
+    hub = start_hub()
+    edge = start_edge({"robot": "picker-1", "link": {"url": hub.broker_url}, "drivers": {"sim": {}}})
+    page = open_page(hub, "/robots/picker-1?tab=commands", viewport={"width": 1440, "height": 900})
+    expect(page.get_by_text("Nothing was asked of this robot yet")).to_be_visible(timeout=3 * TEN_SECONDS)
+    expect(page.get_by_test_id("presence-picker-1")).to_have_attribute(
+        "data-presence", "online", timeout=3 * TEN_SECONDS
+    )
+    page.get_by_test_id("request-stop").click()
+    expect(page.get_by_text(re.compile(r"Stop .* now\?"))).to_be_visible()
+    page.get_by_role("button", name="No", exact=True).click()
+    assert hub.get("robots/picker-1/commands")["items"] == []
+    page.get_by_test_id("request-stop").click()
+    page.get_by_test_id("confirm-stop").click()
+    outcome = page.get_by_test_id("stop-outcome")
+    expect(outcome.locator("[data-status=succeeded]")).to_be_visible(timeout=TEN_SECONDS)
+    (asked,) = hub.get("robots/picker-1/commands")["items"]
+    row = page.get_by_test_id(f"command-{asked['id']}")
+    expect(row).to_contain_text("Done", timeout=TEN_SECONDS)
+    expect(row).to_contain_text("by user:loopback")
+
+    edge.stop()
+    expect(page.get_by_test_id("presence-picker-1")).to_have_attribute("data-presence", "offline", timeout=TEN_SECONDS)
+    page.get_by_test_id("request-stop").click()
+    expect(page.get_by_text("is not connected")).to_be_visible()
+    page.get_by_test_id("confirm-stop").click()
+    expect(outcome).to_contain_text("Queued", timeout=TEN_SECONDS)
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    expect(outcome).to_contain_text("cancelled by user:loopback before it was sent", timeout=TEN_SECONDS)
+    picture(page, "robot-commands")
+    assert page.get_by_role("button", name=re.compile("clear|release|reset", re.IGNORECASE)).count() == 0
+
+
 def test_dashboard_reached_through_a_proxy_asks_for_the_token(
     start_hub: Callable[..., HubProcess], open_page: Callable[..., Page]
 ) -> None:

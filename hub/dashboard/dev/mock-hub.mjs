@@ -168,8 +168,27 @@ const messagesOf = (robot) =>
     return { received: ts, topic: `botyard/v1/${robot.id}/up/telemetry`, size: payload.length, payload };
   });
 
-function robotCall(method, id, part, body) {
+const commands = [];
+
+function commandCall(method, robot, id, body) {
+  const ofRobot = commands.filter((command) => command.robot === robot);
+  if (method === "GET") return id ? { ...ofRobot.find((command) => command.id === id), reports: [] } : { items: ofRobot, next: null }; // prettier-ignore
+  const spec = { name: body.name, args: body.args ?? {}, expires: now() + 60e6 };
+  const status = { status: "succeeded", since: now(), reason: null, progress: null, sent: now(), answered: now(), late: false }; // prettier-ignore
+  commands.unshift({
+    id: body.id ?? `cmd-${commands.length}`,
+    robot,
+    created: now(),
+    actor: "user:loopback",
+    spec,
+    status,
+  });
+  return commands[0];
+}
+
+function robotCall(method, id, part, body, which) {
   const robot = find(id);
+  if (part === "commands") return commandCall(method, id, which, body);
   if (part === "state") return { robot: id, ts: now(), state: show(robot).status.state };
   if (part === "channels") return { items: channelsOf(robot) };
   if (part === "messages") return { items: messagesOf(robot) };
@@ -194,8 +213,8 @@ function robotCall(method, id, part, body) {
 }
 
 function answer(method, path, query, body) {
-  const [root, id, part] = path.split("/").filter(Boolean).map(decodeURIComponent);
-  if (root === "robots" && id) return robotCall(method, id, part, body);
+  const [root, id, part, which] = path.split("/").filter(Boolean).map(decodeURIComponent);
+  if (root === "robots" && id) return robotCall(method, id, part, body, which);
   if (root === "robots" && query.get("registration") === "retired") return page([...fleet.values()].filter(({ retired }) => retired).map(show), query); // prettier-ignore
   if (root === "robots") return page(active().map(show), query);
   if (root === "hub") return hubView();

@@ -10,6 +10,7 @@ import { SecondsController } from "../live/controllers";
 import { fleet } from "../live/fleet";
 import { PageElement } from "./element";
 import { shapes } from "./icons";
+import "./robot-stop";
 import { batteryBar, healthMark, logicalMark, modeChip, presenceMark } from "./status";
 
 /** Who the robot is and how it is, at a glance. */
@@ -37,6 +38,7 @@ export class RobotHeader extends PageElement {
           <span class="mono">${id}</span> · ${spec.type}${spec.group ? html` · ${spec.group}` : nothing}
         </p>
         ${(spec.tags ?? []).map((tag) => html`<span class="chip">${tag}</span>`)}
+        <by-robot-stop .robot=${this.robot}></by-robot-stop>
       </div>
       ${status.registration === "pending" ? this.#pending() : nothing}
       ${status.registration === "retired" ? this.#retired() : nothing} ${this.#mode()} ${this.#health()}
@@ -87,7 +89,8 @@ export class RobotHeader extends PageElement {
     if (state?.mode === "estop") {
       return html`<p class="notice tone-bad" role="status">
         ${shapes.stop}<span
-          ><strong>Emergency stop.</strong> ${ended(state.mode_reason)} It can be cleared at the robot only.</span
+          ><strong>Emergency stop.</strong> ${ended(state.mode_reason)} It is cleared at the robot itself, by somebody
+          who sees it; nothing here can clear it.</span
         >
       </p>`;
     }

@@ -27,6 +27,13 @@ const ABOUT: [keyof NonNullable<State["about"]>, string][] = [
   ["type", "Kind"],
 ];
 
+const MODE: Record<State["mode"], string> = {
+  auto: "Auto: the robot's own missions drive",
+  manual: "Manual: a person drives",
+  safe: "Safe: nothing drives until the cause is gone",
+  estop: "Emergency stop: nothing drives",
+};
+
 /** Everything that the robot last said of itself. */
 @customElement("by-robot-state")
 export class RobotState extends PageElement {
@@ -43,6 +50,10 @@ export class RobotState extends PageElement {
     return html`
       <p class="muted small">Reported ${ago(ts, fleet.now())}${ts ? html` (${dateTime(ts)})` : nothing}</p>
       <div class="cards">
+        <section class="panel">
+          <header><h2>Mode</h2></header>
+          <dl class="pairs" data-testid="mode">${this.#mode(state)}</dl>
+        </section>
         <section class="panel">
           <header><h2>Software nodes</h2></header>
           ${this.#nodes(state)}
@@ -62,6 +73,15 @@ export class RobotState extends PageElement {
         <pre>${JSON.stringify(state, null, 2)}</pre>
       </details>
     `;
+  }
+
+  #mode(state: State) {
+    return [
+      pair("Mode", MODE[state.mode]),
+      pair("Why", state.mode_reason ?? (state.mode === "auto" ? null : "The robot gives no reason")),
+      pair("Does", state.doing ?? (state.busy ? "Something" : null)),
+      state.mode === "estop" ? pair("Cleared", "At the robot itself, and nowhere else") : nothing,
+    ];
   }
 
   #connection({ link }: State) {

@@ -4,6 +4,7 @@ import { keyed } from "lit/directives/keyed.js";
 import { ApiError, isAbort, sentence } from "../api/http";
 import { getRobot, type Robot } from "../api/robots";
 import { PageElement } from "../components/element";
+import "../components/command-list";
 import "../components/event-list";
 import "../components/message-list";
 import "../components/quarantine-list";
@@ -20,6 +21,7 @@ import "../styles/robot-page.css";
 const TABS = [
   { tab: "data", text: "Data" },
   { tab: "state", text: "State" },
+  { tab: "commands", text: "Commands" },
   { tab: "events", text: "Events" },
   { tab: "messages", text: "Messages" },
   { tab: "refused", text: "Refused" },
@@ -101,6 +103,8 @@ export class RobotPage extends PageElement {
         return html`<by-robot-data .robot=${robot.id}></by-robot-data>`;
       case "state":
         return html`<by-robot-state .robot=${robot}></by-robot-state>`;
+      case "commands":
+        return html`<by-command-list .robot=${robot}></by-command-list>`;
       case "events":
         return html`<by-event-list .filter=${{ robot: robot.id }}></by-event-list>`;
       case "messages":
