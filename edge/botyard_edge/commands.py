@@ -1,26 +1,24 @@
-"""Commands: checked on arrival, executed once, and reported on from `accepted` to their end."""
+"""Commands: judged on arrival by the safety node, executed once, and reported on from `accepted` to their end."""
 
 import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 import jsonschema_rs
 
 from botyard_edge.driver import CommandFailedError, CommandRejectedError, CommandSpec, Driver
+from botyard_edge.safety import SafetyNode
 from botyard_schemas.clock import Clock
 from botyard_schemas.messages import Command, Report
 from botyard_schemas.validation import first_error
 
 log = logging.getLogger(__name__)
 
-# Ids that are remembered, so that a command that is sent again does nothing more.
-REMEMBERED = 4096
 MAX_WAITING = 64
-MAX_RUNNING = 32
 REASON_LENGTH = 4096
-# What every robot understands, whatever its drivers offer. Names below `safety.` are not for drivers.
-STOP, OWN = "safety.stop", "safety."
+# Names of what the safety node understands are not for drivers.
+OWN = "safety."
 
 
 class CommandDesk:
@@ -33,14 +31,15 @@ class CommandDesk:
         *,
         clock: Clock,
         stop: Callable[[], Awaitable[None]] | None = None,
+        safety: SafetyNode | None = None,
     ) -> None:
         self._report = report
         self._stop = stop
-        self._clock = clock
-        self._offers: dict[str, tuple[Driver, jsonschema_rs.Validator]] = {}
+        self._safety = safety or SafetyNode(clock=clock)
+        self._offers: dict[str, tuple[Driver, CommandSpec, jsonschema_rs.Validator]] = {}
         self._waiting: asyncio.Queue[Command] = asyncio.Queue(MAX_WAITING)
-        self._known: OrderedDict[str, None] = OrderedDict()
-        self._running = 0
+        self._tasks: dict[str, tuple[asyncio.Task[None], CommandSpec]] = {}
+        self._cancelled: dict[str, str] = {}
 
     def offer(self, driver: Driver, commands: tuple[CommandSpec, ...]) -> None:
         """From now on the driver executes these commands. Raises ValueError for a name that another driver offers."""
@@ -50,24 +49,18 @@ class CommandDesk:
             if spec.name in self._offers:
                 raise ValueError(f"command {spec.name!r} is offered by two drivers")
         for spec in commands:
-            self._offers[spec.name] = (driver, jsonschema_rs.Draft202012Validator(dict(spec.args)))
+            self._offers[spec.name] = (driver, spec, jsonschema_rs.Draft202012Validator(dict(spec.args)))
 
     def withdraw(self, driver: Driver) -> None:
         """The driver executes nothing any more."""
         self._offers = {name: offer for name, offer in self._offers.items() if offer[0] is not driver}
 
     def take(self, command: Command) -> None:
-        """A command has arrived. One that was seen before does nothing more."""
-        if command.id in self._known:
-            log.debug("command %s came again", command.id)
-            return
+        """A command has arrived."""
         if self._waiting.full():
             # Not remembered, so that the hub can send it again.
             log.warning("command %s is not taken in, %d are waiting", command.id, MAX_WAITING)
             return
-        self._known[command.id] = None
-        if len(self._known) > REMEMBERED:
-            self._known.popitem(last=False)
         self._waiting.put_nowait(command)
 
     async def run(self) -> None:
@@ -75,60 +68,91 @@ class CommandDesk:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 command = await self._waiting.get()
-                problem = self._problem(command)
-                if problem is not None:
-                    await self._report(problem)
+                driver, spec, problem = self._offer(command)
+                verdict = self._safety.judge(command, spec, problem)
+                if verdict.report is not None:
+                    await self._report(verdict.report)
+                if verdict.args is None:
                     continue
-                if command.name == STOP and self._stop is not None:
-                    tasks.create_task(self._come_to_rest(command, self._stop), name=f"edge.command.{command.id}")
+                if driver is None or isinstance(spec, str):
+                    tasks.create_task(self._come_to_rest(command), name=f"edge.command.{command.id}")
                     continue
-                driver, _ = self._offers[command.name]
-                self._running += 1
-                await self._report(Report(command.id, "accepted"))
-                tasks.create_task(self._execute(driver, command), name=f"edge.command.{command.id}")
+                limited = Command(command.id, command.name, command.expires, dict(verdict.args), command.cause)
+                work = self._execute(driver, spec, limited, self._safety.rests, sync=verdict.sync)
+                task = tasks.create_task(work, name=f"edge.command.{command.id}")
+                self._tasks[command.id] = (task, spec)
 
-    def _problem(self, command: Command) -> Report | None:
-        if self._clock.now() >= command.expires:
-            late = (self._clock.now() - command.expires) / 1e6
-            return Report(command.id, "expired", reason=f"it came {late:.1f} s after its deadline")
-        if command.name == STOP and self._stop is not None:
-            return None
+    def cancel_motion(self, reason: str) -> None:
+        """The robot is being brought to rest: end what may move it."""
+        for command, (task, spec) in self._tasks.items():
+            if spec.motion is None or spec.motion.kind not in ("none", "stop"):
+                self._cancel(command, task, reason)
+
+    async def end(self, reason: str) -> None:
+        """The robot's end: everything that is being executed ends as cancelled."""
+        tasks = [task for task, _ in self._tasks.values()]
+        for command, (task, _) in self._tasks.items():
+            self._cancel(command, task, reason)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _cancel(self, command: str, task: "asyncio.Task[None]", reason: str) -> None:
+        if command not in self._cancelled:
+            self._cancelled[command] = reason
+            # A moment later: a task that is cancelled before its first step would not even report.
+            asyncio.get_running_loop().call_soon(lambda: task.cancel() if command in self._tasks else None)
+
+    def _offer(
+        self, command: Command
+    ) -> tuple[Driver | None, CommandSpec | str, Callable[[Mapping[str, Any]], str | None]]:
         offer = self._offers.get(command.name)
         if offer is None:
             known = ", ".join(sorted(self._offers)) or "none now"
-            return _rejected(command, f"this robot has no command {command.name!r}, known are {known}")
-        if self._running >= MAX_RUNNING:
-            return _rejected(command, f"{MAX_RUNNING} commands are being executed already")
-        wrong = first_error(offer[1], command.args)
-        return _rejected(command, f"args.{wrong}") if wrong else None
+            return None, f"this robot has no command {command.name!r}, known are {known}", lambda _: None
+        driver, spec, validator = offer
+        return driver, spec, lambda args: first_error(validator, dict(args))
 
-    async def _come_to_rest(self, command: Command, stop: Callable[[], Awaitable[None]]) -> None:
+    async def _come_to_rest(self, command: Command) -> None:
+        """A command to the safety node itself: it has decided already, and the drivers follow."""
         await self._report(Report(command.id, "accepted"))
-        await stop()
-        await self._report(Report(command.id, "succeeded"))
+        if self._stop is not None:
+            await self._stop()
+        report = Report(command.id, "succeeded")
+        self._safety.finish(report)
+        await self._report(report)
 
-    async def _execute(self, driver: Driver, command: Command) -> None:
+    async def _execute(self, driver: Driver, spec: CommandSpec, command: Command, rests: int, *, sync: bool) -> None:
+        report: Report | None = None
+        try:
+            report = await self._outcome(driver, command, rests, sync=sync)
+        except asyncio.CancelledError:
+            if command.id not in self._cancelled:
+                raise
+            report = Report(command.id, "cancelled", reason=_cut(self._cancelled[command.id]))
+        finally:
+            self._tasks.pop(command.id, None)
+            self._cancelled.pop(command.id, None)
+        self._safety.finish(report, spec)
+        await self._report(report)
+
+    async def _outcome(self, driver: Driver, command: Command, rests: int, *, sync: bool) -> Report:
         async def progress(done: float) -> None:
             await self._report(Report(command.id, "running", progress=min(1.0, max(0.0, done))))
 
+        await self._report(Report(command.id, "accepted"))
         try:
+            if sync:
+                await self._safety.on_disk()
             await self._report(Report(command.id, "running"))
-            result = await driver.execute(command, progress)
-            report = Report(command.id, "succeeded", result=result)
+            if self._safety.rests != rests:
+                raise CommandFailedError("the robot was brought to rest before it began", cancelled=True)
+            return Report(command.id, "succeeded", result=await driver.execute(command, progress))
         except CommandRejectedError as error:
-            report = _rejected(command, str(error))
+            return Report(command.id, "rejected", reason=_cut(str(error)))
         except CommandFailedError as error:
-            report = Report(command.id, "cancelled" if error.cancelled else "failed", reason=_cut(str(error)))
+            return Report(command.id, "cancelled" if error.cancelled else "failed", reason=_cut(str(error)))
         except Exception as error:
             log.exception("command %s (%s) failed", command.id, command.name)
-            report = Report(command.id, "failed", reason=_cut(f"{type(error).__name__}: {error}"))
-        finally:
-            self._running -= 1
-        await self._report(report)
-
-
-def _rejected(command: Command, reason: str) -> Report:
-    return Report(command.id, "rejected", reason=_cut(reason))
+            return Report(command.id, "failed", reason=_cut(f"{type(error).__name__}: {error}"))
 
 
 def _cut(text: str) -> str:

@@ -4,7 +4,7 @@ import functools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from botyard_edge.outbox import LIMITS, Limits
 from botyard_edge.pace import Pace
 from botyard_edge.plugins import build_plugin_manager, drivers, unknown_driver
 from botyard_edge.recorder import RecordSettings
+from botyard_edge.safety import Policy, read_policy
 from botyard_edge.state import StateSettings
 from botyard_edge.telemetry import BatchLimits
 from botyard_edge.tls import SYSTEM, Tls
@@ -90,14 +91,23 @@ class Config:
     record: RecordSettings | None = None
     flush_timeout: float = 3.0
     exit_when_done: bool = False
+    safety: Policy | None = None  # None: the settings have no such section
 
     @property
     def clock_file(self) -> Path | None:
         """Where it is remembered how the clock stood in which boot: beside the outbox, if that is on disk."""
+        return self._beside("clock")
+
+    @property
+    def latch_file(self) -> Path | None:
+        """Where it is remembered that the robot must not move: beside the outbox, if that is on disk."""
+        return self._beside("safety")
+
+    def _beside(self, suffix: str) -> Path | None:
         if self.outbox.path is None:
             return None
         path = self.folder / self.outbox.path
-        return path.with_name(path.name + ".clock")
+        return path.with_name(f"{path.name}.{suffix}")
 
 
 @functools.cache
@@ -129,12 +139,17 @@ def load_config(path: Path, environ: Mapping[str, str], *, plugins: pluggy.Plugi
     ]
     problems += _beyond_the_schema(loaded["link"], path)
     problems += _wrong_topics(loaded["record"]["topics"], path)
+    wanted = "safety" in raw or any(name.startswith(f"{PREFIX}__SAFETY__") for name in environ)
+    safety, wrong = read_policy(loaded["safety"]) if wanted else (None, [])
+    for keys, sentence in wrong:
+        whole = ("safety", *keys)
+        problems.append(f"{settings.locate(path, whole)}: {field_path(list(whole))}: {sentence}")
     if problems:
         raise SettingsError(problems)
     problems += _wrong_options(loaded["drivers"], known, path)
     if problems:
         raise SettingsError(problems)
-    return _config(loaded, known, path)
+    return replace(_config(loaded, known, path), safety=safety)
 
 
 def schema_with_options(named: object, known: Mapping[str, DriverSpec]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, TypedDict, Unpack
+from typing import Any, ClassVar, Literal, Protocol, Self, TypedDict, Unpack
 
 from botyard_schemas.clock import Clock
 from botyard_schemas.messages import About, Battery, Command, Geo, Health, Mode, Pose, Severity, ValueType
@@ -32,6 +32,7 @@ __all__ = [
     "DriverSpec",
     "Found",
     "Geo",
+    "Motion",
     "Port",
     "Pose",
     "Progress",
@@ -81,12 +82,34 @@ class Channel:
 
 
 @dataclass(frozen=True, slots=True)
+class Motion:
+    """What a command moves, so that the safety node keeps the robot's limits and a driver needs no checks of its own.
+
+    `kind` is `none` (moves nothing), `stop`, `velocity` (to be repeated, or the robot is stopped) or `goal`. `linear`
+    names arguments in m/s and `angular` such in rad/s, each group the components of one vector; `other` names further
+    arguments that are 0 at rest. `goal` names x and y in metres, in `frame` or that of the pose, driven to on a
+    `straight` way or on another. `lasting`: the robot goes on moving when the command has succeeded.
+    """
+
+    kind: Literal["none", "stop", "velocity", "goal"]
+    linear: tuple[str, ...] = ()
+    angular: tuple[str, ...] = ()
+    other: tuple[str, ...] = ()
+    goal: tuple[str, str] | None = None
+    frame: str | None = None
+    straight: bool = False
+    lasting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class CommandSpec:
-    """A command that the driver executes; `args` is the JSON Schema of its arguments."""
+    """A command that the driver executes; `args` is the JSON Schema of its arguments. A command without `motion` may
+    move anything: it is refused in safe mode, and where limits are set that could not be kept."""
 
     name: str
     description: str = ""
     args: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "maxProperties": 0})
+    motion: Motion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +124,8 @@ class Capabilities:
 
 
 class StateChange(TypedDict, total=False):
-    """The parts of the robot's state that a driver knows; parts that are not named stay as they are."""
+    """The parts of the robot's state that a driver knows; parts that are not named stay as they are. `estop_inputs`
+    are emergency stops that can be pressed, by name, True while one is; each is told when the driver begins, too."""
 
     mode: Mode
     mode_reason: str | None
@@ -112,6 +136,7 @@ class StateChange(TypedDict, total=False):
     pose: Pose
     geo: Geo
     battery: Battery
+    estop_inputs: Mapping[str, bool]
 
 
 class Port(Protocol):
@@ -196,6 +221,10 @@ class Driver(ABC):
 
     async def stop(self) -> None:  # noqa: B027 - what does not move is at rest
         """Bring the robot to rest, as soon as is safe. Called before the end and when the hub asks for it."""
+
+    def halt(self) -> None:  # noqa: B027 - what does not move is at rest
+        """Bring the robot to rest at once, without the event loop: called in any thread, also while the loop is
+        blocked or `execute` is at work, and before `stop`. Must return within some milliseconds."""
 
 
 # A place in a driver's options (keys and indices, from the outside in), and what is to be said of it.

@@ -15,6 +15,7 @@ from botyard_edge.outbox import Outbox
 from botyard_edge.port import RuntimePort
 from botyard_edge.pulse import Pulse
 from botyard_edge.recording import Opened
+from botyard_edge.safety import SafetyNode
 from botyard_edge.state import StateKeeper
 from botyard_edge.telemetry import TelemetryWriter
 
@@ -25,7 +26,15 @@ class DriverHost:
     """Knows the drivers that run now. `work` gives what a node runs."""
 
     def __init__(
-        self, config: Config, outbox: Outbox, state: StateKeeper, desk: CommandDesk, bus: Bus, *, clock: HubClock
+        self,
+        config: Config,
+        outbox: Outbox,
+        state: StateKeeper,
+        desk: CommandDesk,
+        bus: Bus,
+        *,
+        clock: HubClock,
+        safety: SafetyNode,
     ) -> None:
         self._config = config
         self._outbox = outbox
@@ -33,6 +42,7 @@ class DriverHost:
         self._desk = desk
         self._bus = bus
         self._clock = clock
+        self._safety = safety
         self._drivers: dict[str, Driver] = {}
         self._writers: dict[str, TelemetryWriter] = {}
         self._ports: dict[str, RuntimePort] = {}
@@ -56,12 +66,20 @@ class DriverHost:
             port.close()
         if (driver := self._drivers.pop(name, None)) is not None:
             self._desk.withdraw(driver)
+            self._safety.leave(name)
 
     async def stop(self) -> None:
         """Bring the robot to rest: all of it at once, since one that hangs must not keep the others in motion."""
         async with asyncio.TaskGroup() as tasks:
             for name, driver in self._drivers.items():
                 tasks.create_task(_stopped(name, driver), name=f"edge.driver.{name}.stop")
+
+    async def _admit(self, name: str, driver: Driver) -> None:
+        """From now on the safety node can halt the driver; in a mode in which nothing may move, it begins at rest."""
+        self._safety.enter(name, driver)
+        if self._safety.mode in ("safe", "estop"):
+            driver.halt()
+            await _stopped(name, driver)
 
     async def flush(self) -> None:
         """Take all samples to the outbox."""
@@ -86,6 +104,7 @@ class DriverHost:
         capabilities = driver.capabilities
         lossless = capabilities.lossless
         self._claim(name, capabilities)
+        watched = self._safety.factors(capabilities.channels)
         writer = TelemetryWriter(
             capabilities.channels,
             self._outbox,
@@ -105,8 +124,18 @@ class DriverHost:
         flusher = asyncio.create_task(writer.run(), name=f"edge.driver.{name}.telemetry")
         try:
             port = self._ports[name] = RuntimePort(
-                name, writer, self._outbox, self._state, self._bus, clock=self._clock, lossless=lossless, pulse=pulse
+                name,
+                writer,
+                self._outbox,
+                self._state,
+                self._bus,
+                clock=self._clock,
+                lossless=lossless,
+                pulse=pulse,
+                safety=self._safety,
+                watched=watched,
             )
+            await self._admit(name, driver)
             pulse.beat()
             self._bus.publish(f"drivers/{name}/opened", Opened(capabilities.channels, lossless, capabilities.about))
             ready()
@@ -122,6 +151,7 @@ class DriverHost:
             self._desk.withdraw(driver)
             if self._drivers.get(name) is driver:  # and not another one, after this one was abandoned
                 del self._drivers[name]
+                self._safety.leave(name)
             flusher.cancel()
             await asyncio.gather(flusher, return_exceptions=True)
         await writer.flush()

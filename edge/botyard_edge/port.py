@@ -8,6 +8,7 @@ from botyard_edge.driver import DriverError, StateChange
 from botyard_edge.outbox import Outbox
 from botyard_edge.pulse import Pulse
 from botyard_edge.recording import Columns, Sample
+from botyard_edge.safety import SafetyNode
 from botyard_edge.state import StateKeeper
 from botyard_edge.telemetry import TelemetryWriter
 from botyard_schemas.clock import Clock
@@ -30,6 +31,8 @@ class RuntimePort:
         clock: Clock,
         lossless: bool,
         pulse: Pulse,
+        safety: SafetyNode,
+        watched: Mapping[str, float],
     ) -> None:
         self._name = name
         self._writer = writer
@@ -39,6 +42,8 @@ class RuntimePort:
         self._clock = clock
         self._lossless = lossless
         self._pulse = pulse
+        self._safety = safety
+        self._watched = watched
         self._closed = False
 
     def close(self) -> None:
@@ -48,6 +53,9 @@ class RuntimePort:
     async def publish(self, values: Mapping[str, Any], *, ts: int | None = None) -> None:
         with self._open():
             ts = self._clock.now() if ts is None else ts
+            for channel, factor in self._watched.items():
+                if (sample := values.get(channel)) is not None:
+                    self._safety.sampled(channel, sample * factor)
             await self._writer.publish(ts, values)
             self._bus.publish(f"drivers/{self._name}/sample", Sample(ts, dict(values)))
             for channel, value in values.items():
@@ -55,6 +63,10 @@ class RuntimePort:
 
     async def publish_columns(self, ts: Sequence[int], columns: Mapping[str, Sequence[Any]]) -> None:
         with self._open():
+            for channel, factor in self._watched.items():
+                for sample in columns.get(channel, ()):
+                    if sample is not None:
+                        self._safety.sampled(channel, sample * factor)
             await self._writer.publish_columns(ts, columns)
             if ts:
                 copies = {channel: list(column) for channel, column in columns.items()}
@@ -85,6 +97,7 @@ class RuntimePort:
 
     def update_state(self, **changes: Unpack[StateChange]) -> None:
         with self._open():
+            self._safety.heard(self._name, changes)
             self._state.update(self._name, **changes)
             self._bus.publish(f"state/{self._name}", changes)
 

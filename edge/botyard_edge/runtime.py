@@ -26,12 +26,14 @@ from botyard_edge.node import END_WITHIN, Node, RestartPolicy, Work
 from botyard_edge.outbox import Outbox
 from botyard_edge.pulse import Pulse
 from botyard_edge.recorder import Recorder
+from botyard_edge.safeguard import Safeguard
+from botyard_edge.safety import NO_POLICY, SafetyNode, Store
 from botyard_edge.state import StateKeeper
 from botyard_edge.timing import wait_event
 from botyard_edge.transport import Transport
 from botyard_schemas import __version__
-from botyard_schemas.clock import Clock
-from botyard_schemas.messages import Event, LinkState, NodeState, Severity
+from botyard_schemas.clock import Clock, SystemClock
+from botyard_schemas.messages import Event, LinkState, NodeState, Report, Severity
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +65,7 @@ class Runtime:
     ) -> None:
         self.config = config
         self.bus = Bus()
+        real_time = isinstance(clock, SystemClock)
         self.clock = clock = HubClock(clock, boot or f"{rng.getrandbits(64):016x}")
         self.boots = Boots(config.robot, config.clock_file)
         clock.boots = lambda: self.boots.earlier(clock)
@@ -70,10 +73,18 @@ class Runtime:
         self._rng = rng
         self.outbox: Outbox = outbox or make_outbox(config, clock, rng, self._on_disk)
         self._stopping = asyncio.Event()
-        self._events: asyncio.Queue[Event] = asyncio.Queue(MAX_EVENTS)
+        self._events: asyncio.Queue[Event | Report] = asyncio.Queue(MAX_EVENTS)
         about = msgspec.structs.replace(config.about, software=f"botyard-edge {__version__}")
         self.state = StateKeeper(about, self.outbox.put, self._link_state, clock=clock, settings=config.state)
-        self.desk = CommandDesk(self.outbox.put, clock=clock, stop=lambda: self._host.stop())
+        self.safety = SafetyNode(
+            config.safety or NO_POLICY,
+            clock=clock,
+            store=Store(config.latch_file) if config.latch_file else None,
+            strict=config.safety is not None,
+            drivers=[driver.name for driver in config.drivers],
+            threads=real_time,
+        )
+        self.desk = CommandDesk(self.outbox.put, clock=clock, stop=lambda: self._host.stop(), safety=self.safety)
         self.link = Link(
             config.robot,
             transport,
@@ -85,7 +96,17 @@ class Runtime:
             settings=config.link,
             hub_time=clock,
         )
-        self._host = DriverHost(config, self.outbox, self.state, self.desk, self.bus, clock=clock)
+        self._host = DriverHost(config, self.outbox, self.state, self.desk, self.bus, clock=clock, safety=self.safety)
+        self._safeguard = Safeguard(
+            self.safety,
+            self.state,
+            self.desk,
+            self._host,
+            self.bus,
+            clock=clock,
+            send=self._queue,
+            watches=real_time,
+        )
         clock.on_met = self._host.cut
         self._recorder = (
             None
@@ -101,6 +122,7 @@ class Runtime:
         async with AsyncExitStack() as stack:
             if known := self.boots.load(self.clock.boot):
                 self.clock.remember(known)
+            await stack.enter_async_context(self._safeguard)
             await stack.enter_async_context(self.outbox)
             if self._recorder is not None:
                 await stack.enter_async_context(self._recorder)
@@ -109,6 +131,7 @@ class Runtime:
             self._start("state", _forever(self.state.run))
             self._start("commands", _forever(self.desk.run))
             self._start("events", _forever(self._pass_events_on))
+            self._start("safety", _forever(self._safeguard.run))
             if self.config.outbox.path is not None:
                 self._start("clock", _forever(lambda: keep(self.boots, self.clock)))
             if self._recorder is not None:
@@ -173,7 +196,9 @@ class Runtime:
 
     async def _wind_up(self) -> None:
         """Stop the drivers, and give what is left a bounded time to reach the hub."""
-        await self._bounded(self._host.stop(), "edge.stop")
+        if await self._bounded(self._host.stop(), "edge.stop"):
+            await self._bounded(self.desk.end("the edge ends"), "edge.commands.end")
+            self.safety.at_rest()
         drivers = [self._tasks[_driver_node(settings.name)] for settings in self.config.drivers]
         for task in drivers:
             task.cancel()
@@ -227,6 +252,7 @@ class Runtime:
 
     def _on_change(self, name: str, state: NodeState) -> None:
         self.state.node(name, state)
+        self.safety.node(name, state.status, state.error)
         self.bus.publish(f"nodes/{name}", state)
         if state.status == "failed":
             self._tell("node.failed", "error", f"{name} cannot work: {state.error}", name, state)
@@ -241,9 +267,9 @@ class Runtime:
         data: dict[str, Any] = {"node": node, "restarts": state.restarts, "reason": state.reason}
         self._queue(Event(event, severity, message, data=data))
 
-    def _queue(self, event: Event) -> None:
+    def _queue(self, event: Event | Report) -> None:
         if self._events.full():
-            log.warning("event %s is lost, %d are waiting: %s", event.name, MAX_EVENTS, event.message)
+            log.warning("this is lost, since %d are waiting: %s", MAX_EVENTS, event)
             return
         self._events.put_nowait(event)
 

@@ -12,7 +12,7 @@ from botyard_edge.driver import StateChange
 from botyard_edge.samples import clean_geo
 from botyard_edge.timing import wait_event
 from botyard_schemas.clock import Clock
-from botyard_schemas.messages import About, Battery, Geo, Health, LinkState, NodeState, Pose, State
+from botyard_schemas.messages import About, Battery, Geo, Health, LinkState, Mode, NodeState, Pose, State
 
 # Parts that change all the time; a change of these alone is sent at the limited rate.
 SMALL = frozenset({"pose", "geo", "battery"})
@@ -52,6 +52,7 @@ class StateKeeper:
         self._health: dict[str, tuple[Health, list[str]]] = {}
         self._busy: dict[str, bool] = {}
         self._nodes: dict[str, NodeState] = {}
+        self._stopped: tuple[Mode | None, str | None] = (None, None)
         self._behind = 0
         self._small = asyncio.Event()
         self._large = asyncio.Event()
@@ -59,6 +60,7 @@ class StateKeeper:
     def update(self, driver: str, **changes: Unpack[StateChange]) -> None:
         """Take over what a driver says; parts that several drivers know are the latest one's."""
         parts: dict[str, Any] = dict(changes)
+        parts.pop("estop_inputs", None)  # the safety node's
         if "health" in parts or "health_reasons" in parts:
             before = self._health.get(driver, ("ok", []))
             reasons = [reason[:1024] for reason in parts.pop("health_reasons", before[1])]
@@ -73,6 +75,13 @@ class StateKeeper:
         for key, value in parts.items():
             if value is None or _sound(value):
                 self._set(key, value)
+
+    def override(self, mode: Mode | None, reason: str | None) -> None:
+        """The safety node's mode, which stands above what drivers say; None: it has nothing to say."""
+        stopped = (mode, reason if mode else None)
+        if stopped != self._stopped:
+            self._stopped = stopped
+            self._large.set()
 
     def node(self, name: str, state: NodeState) -> None:
         """A node's status has changed."""
@@ -91,10 +100,11 @@ class StateKeeper:
     def snapshot(self) -> State:
         """The whole state now."""
         health, reasons = self._verdict()
+        stopped, why = self._stopped
         return State(
-            mode=self._parts.get("mode", "auto"),
+            mode=stopped or self._parts.get("mode", "auto"),
             health=health,
-            mode_reason=self._parts.get("mode_reason"),
+            mode_reason=why if stopped else self._parts.get("mode_reason"),
             health_reasons=reasons,
             busy=any(self._busy.values()) if self._busy else None,
             doing=self._parts.get("doing"),

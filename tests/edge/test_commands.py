@@ -11,6 +11,7 @@ from botyard_edge.driver import (
     CommandRejectedError,
     CommandSpec,
     Driver,
+    Motion,
     Port,
     Progress,
 )
@@ -104,15 +105,48 @@ async def test_command_that_ends_badly_says_why_and_the_next_one_works(x: int, s
         assert last["c2"].status == "succeeded"
 
 
-async def test_command_that_comes_twice_is_executed_once() -> None:
+async def test_command_that_comes_twice_is_executed_once_and_answered_with_the_report_it_had() -> None:
     async with Desk() as desk:
         desk.command(x=9)
         await desk.clock.advance(2)
         desk.command(x=9)
+        await desk.clock.advance(2)
+        assert desk.arm.executed == ["c1"]
+        assert desk.reports[3:] == [Report("c1", "succeeded", result={"x": 9})] * 2
+
+
+async def test_command_that_comes_again_while_it_is_executed_does_nothing_more() -> None:
+    async with Desk() as desk:
+        desk.command(x=9)
+        await desk.clock.advance(0.5)
         desk.command(x=9)
         await desk.clock.advance(2)
         assert desk.arm.executed == ["c1"]
-        assert desk.statuses.count("succeeded") == 1
+        assert desk.statuses == ["accepted", "running", "running", "succeeded"]
+
+
+async def test_motion_that_is_cancelled_says_why_and_what_moves_nothing_goes_on() -> None:
+    async with Desk() as desk:
+        desk.desk.offer(desk.arm, (CommandSpec("blink", args=ARGS, motion=Motion("none")),))
+        desk.command(x=9)
+        desk.command("blink", x=9, id_="c2")
+        await desk.clock.advance(0.5)
+        desk.desk.cancel_motion("the gate is open")
+        await desk.clock.advance(2)
+        last = {report.command: report for report in desk.reports}
+        assert (last["c1"].status, last["c1"].reason) == ("cancelled", "the gate is open")
+        assert last["c2"].status == "succeeded"
+
+
+async def test_command_that_is_cancelled_before_its_first_step_is_answered_all_the_same() -> None:
+    async with Desk() as desk:
+        desk.command(x=9)
+        for _ in range(10):
+            if "edge.command.c1" not in {task.get_name() for task in asyncio.all_tasks()}:
+                await asyncio.sleep(0)
+        desk.desk.cancel_motion("the gate is open")
+        await desk.clock.advance(2)
+        assert desk.reports[-1] == Report("c1", "cancelled", reason="the gate is open")
 
 
 async def test_command_after_its_deadline_is_expired_and_not_executed() -> None:

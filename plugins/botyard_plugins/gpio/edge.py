@@ -80,6 +80,8 @@ class GpioDriver(Driver):
 
     async def run(self, port: Port) -> None:
         prefix = f"edge.gpio.{self.context.name}"
+        if stops := self._stops():
+            port.update_state(estop_inputs=stops)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._tell_changes(port), name=f"{prefix}.changes")
             tasks.create_task(self._tell_all(port), name=f"{prefix}.all")
@@ -107,9 +109,16 @@ class GpioDriver(Driver):
     async def stop(self) -> None:
         self._halt()
 
+    def halt(self) -> None:
+        # Without the lock, which the event loop may hold while it is blocked.
+        self._halt()
+
     def _halt(self) -> None:
         for motor in self._motors.values():
             motor.set(0)
+
+    def _stops(self) -> dict[str, bool]:
+        return {name: switch.value for name, switch in self._switches.items() if switch.kind == "estop"}
 
     def _on_change(self, name: str, active: bool) -> None:
         """Called in a thread of gpiozero's: an emergency stop does not wait for the event loop."""
@@ -132,6 +141,7 @@ class GpioDriver(Driver):
                 part = self._parts[name]
                 await port.publish({channel(name, part).name: active}, ts=ts)
                 if part["kind"] == "estop":
+                    port.update_state(estop_inputs={name: active})
                     severity, words = ("critical", "pressed") if active else ("info", "released")
                     data = {"input": name, "active": active}
                     await port.event("estop.input", severity, f"emergency stop {name}: {words}", data=data, ts=ts)  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from botyard_edge.driver import Channel, CommandSpec, Found
+from botyard_edge.driver import Channel, CommandSpec, Found, Motion
 
 # Of each kind, the options that name pins, and those that may stand beside them.
 PINS = {
@@ -95,7 +95,8 @@ def command(name: str, part: Mapping[str, Any]) -> CommandSpec | None:
     else:
         return None
     schema = {"type": "object", "additionalProperties": False, "required": ["value"], "properties": {"value": value}}
-    return CommandSpec(name, f"Set the {part['kind']}.", schema)
+    motion = Motion("velocity", other=("value",)) if part["kind"] == "motor" else None
+    return CommandSpec(name, f"Set the {part['kind']}.", schema, motion)
 
 
 def check(options: Mapping[str, Any]) -> Iterator[Found]:

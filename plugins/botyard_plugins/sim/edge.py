@@ -1,6 +1,7 @@
 """The driver `sim`: a robot on a site plan, with the sensors that real ones have."""
 
 import random
+import threading
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +19,7 @@ from botyard_edge.driver import (
     Driver,
     DriverContext,
     DriverSpec,
+    Motion,
     Port,
     Pose,
     Progress,
@@ -48,9 +50,12 @@ GOTO = CommandSpec(
         },
         "oneOf": [{"required": ["waypoint"]}, {"required": ["x", "y"]}],
     },
+    motion=Motion("goal", goal=("x", "y")),
 )
-STOP = CommandSpec("stop", "Come to rest and stay there until the next command.")
-PATROL = CommandSpec("patrol", "Drive between stations again, of one's own accord.")
+STOP = CommandSpec("stop", "Come to rest and stay there until the next command.", motion=Motion("stop"))
+PATROL = CommandSpec(
+    "patrol", "Drive between stations again, of one's own accord.", motion=Motion("goal", lasting=True)
+)
 
 
 class SimDriver(Driver):
@@ -65,6 +70,7 @@ class SimDriver(Driver):
         self._with_pose = options["position"] != "geo"
         self._signals = body.Signals(options["signals"])
         self._signal_ticks = RATE // options["signal_rate"]
+        self._halted = threading.Event()
 
     async def __aenter__(self) -> Self:
         options = self.context.options
@@ -138,6 +144,10 @@ class SimDriver(Driver):
     async def stop(self) -> None:
         self._pilot.halt()
 
+    def halt(self) -> None:
+        # In any thread; the physics are the loop's, and brake before their next step.
+        self._halted.set()
+
     async def _goto(self, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
         goal = self._pilot.place(args.get("waypoint"), args.get("x"), args.get("y"))
         name = args.get("waypoint") or f"({goal.x:.1f}, {goal.y:.1f})"
@@ -154,6 +164,9 @@ class SimDriver(Driver):
 
     def _move(self) -> None:
         seconds = STEP / SUBSTEPS
+        if self._halted.is_set():
+            self._halted.clear()
+            self._pilot.halt()
         drive = self._drive
         for _ in range(SUBSTEPS):
             self._pilot.step(seconds)

@@ -1,0 +1,107 @@
+"""The causes why the robot must not move, the mode that follows from them, and the latch."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+from botyard_edge.safety.effects import Cause, ClearRefusedError, Effect, Keep, Level, Rest, Tell
+from botyard_schemas.messages import Event, Mode, Severity
+
+# Causes of one kind come from few sources; a misbehaving driver must not make the list grow for ever.
+MAX_CAUSES = 256
+INPUT = "input"
+
+
+class Causes:
+    """Mode and latch. Everything that is to be done goes to `do`."""
+
+    def __init__(self, do: Callable[[Effect], None]) -> None:
+        self._do = do
+        self._causes: dict[tuple[str, str], Cause] = {}
+
+    def __iter__(self) -> Iterator[Cause]:
+        return iter(tuple(self._causes.values()))
+
+    @property
+    def level(self) -> Level | None:
+        """The graver of what there is."""
+        levels = {cause.level for cause in self._causes.values()}
+        return "estop" if "estop" in levels else "safe" if levels else None
+
+    @property
+    def reason(self) -> str | None:
+        """Why the mode is what it is, in words: all causes of its level."""
+        level = self.level
+        return "; ".join(cause.reason for cause in self._causes.values() if cause.level == level)[:1024] or None
+
+    @property
+    def latched(self) -> tuple[Cause, ...]:
+        """What must survive a restart."""
+        return tuple(cause for cause in self._causes.values() if cause.latched)
+
+    def restore(self, causes: Iterable[Cause]) -> None:
+        """Take over what was latched before, and tell of it."""
+        for cause in causes:
+            self._causes[cause.kind, cause.source] = cause
+        if (level := self.level) is not None:
+            self._tell("safety.restored", "warning", f"the robot starts in {level} mode: {self.reason}")
+
+    def begin(
+        self, level: Level, kind: str, source: str, reason: str, *, now: int, latched: bool, active: bool = True
+    ) -> None:
+        """There is a cause; one that is there already is only renewed."""
+        key = (kind, source)
+        known = self._causes.get(key)
+        if known is None and len(self._causes) >= MAX_CAUSES:
+            key, reason = ("many", "many"), f"there are more than {MAX_CAUSES} causes, the latest: {reason}"
+            latched = True
+            known = self._causes.get(key)
+        cause = Cause(level, *key, reason, now if known is None else known.since, latched, active)
+        if known is not None and (known.level, known.latched, known.active) == (level, latched, active):
+            if not active:  # somebody asks once more
+                self._do(Rest(reason, hard=level == "estop"))
+            return
+        self._causes[key] = cause
+        if known is None or active:
+            self._do(Rest(reason, hard=level == "estop"))
+        if latched or (known is not None and known.latched):
+            self._do(Keep(self.latched))
+        if known is None or (active and not known.active):
+            severity: Severity = "critical" if level == "estop" else "warning"
+            self._tell(f"safety.{level}", severity, reason, cause)
+
+    def end(self, kind: str, source: str) -> None:
+        """The cause has gone; a latched one stays, and can now be cleared."""
+        cause = self._causes.get((kind, source))
+        if cause is None or not cause.active:
+            return
+        del self._causes[kind, source]
+        if cause.latched:
+            self._causes[kind, source] = Cause(
+                cause.level, kind, source, cause.reason, cause.since, latched=True, active=False
+            )
+            self._do(Keep(self.latched))
+        self._tell("safety.cause_gone", "info", f"has gone: {cause.reason}", cause)
+
+    def clear(self, who: str) -> tuple[Cause, ...]:
+        """Remove what is latched. Raises ClearRefusedError while a cause of it lasts."""
+        lasting = [cause.reason for cause in self.latched if cause.active]
+        if lasting:
+            raise ClearRefusedError(f"cannot be cleared while its cause lasts: {'; '.join(lasting)}")
+        cleared = self.latched
+        for cause in cleared:
+            del self._causes[cause.kind, cause.source]
+        if cleared:
+            self._do(Keep(()))
+            reasons = "; ".join(cause.reason for cause in cleared)
+            self._tell("safety.cleared", "info", f"{who} has cleared at the robot: {reasons}"[:4096])
+        return cleared
+
+    def sources(self, kind: str) -> frozenset[str]:
+        """Where causes of this kind come from."""
+        return frozenset(source for known, source in self._causes if known == kind)
+
+    def _tell(self, name: str, severity: Severity, message: str, cause: Cause | None = None) -> None:
+        mode: Mode | str = self.level or "none"
+        data: dict[str, object] = {"level": mode}
+        if cause is not None:
+            data |= {"kind": cause.kind, "source": cause.source, "latched": cause.latched}
+        self._do(Tell(Event(name, severity, message[:4096], data=data)))

@@ -1,0 +1,355 @@
+"""The safety node's core: modes, latch and the judgement of commands. Pure: it is told the time and what happens, and
+leaves what is to be done in `effects`. It knows no clock, no file, no task and no thread.
+"""
+
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+from botyard_edge.driver import Command, CommandSpec, Motion, Pose
+from botyard_edge.safety.causes import INPUT, Causes
+from botyard_edge.safety.effects import Answer, Cause, Effect, Keep, Note, Record, Rest, Tell, Verdict
+from botyard_edge.safety.ledger import Begun, Ledger
+from botyard_edge.safety.motion import Commanded, LimitError, at_rest, limited, outside
+from botyard_edge.safety.policy import NO_POLICY, Policy
+from botyard_schemas.messages import Event, Mode, Report
+
+MAX_RUNNING = 32
+REASON_LENGTH = 4096
+# How far a value must come back before its cause has gone: K, share of the charge, share of the tilt's limit.
+COOLER, FULLER, FLATTER = 2.0, 0.02, 0.9
+# Commands of the hub to the safety node itself.
+STOP, SAFE, OWN = "safety.stop", "safety.safe", "safety."
+HARMLESS = ("none", "stop")
+
+
+class SafetyCore:
+    """One robot's. `now` is hub time in microseconds, `steady` the steady clock in seconds. `strict`: there is a
+    section `safety`, so commands that do not declare their motion count as motion after a restart, too."""
+
+    def __init__(self, policy: Policy = NO_POLICY, *, strict: bool = False) -> None:
+        self.policy = policy
+        self.effects: list[Effect] = []
+        self.causes = Causes(self._do)
+        self.ledger = Ledger()
+        self._strict = strict
+        self._modes: dict[str, Mode] = {}
+        self._inputs: dict[str, set[str]] = {}
+        self._pose: Pose | None = None
+        self._battery_known = False
+        self._heard: set[str] = set()
+        self._last = Commanded()
+        self._stale_at: float | None = None
+        self._link_lost: float | None = None
+        self._clocks: tuple[int, float] | None = None
+
+    # --- what others may know
+
+    @property
+    def mode(self) -> Mode:
+        """The mode that the state tells."""
+        return self.causes.level or ("manual" if "manual" in self._modes.values() else "auto")
+
+    @property
+    def reason(self) -> str | None:
+        """Why, when the mode is safe or estop."""
+        return self.causes.reason
+
+    # --- the start
+
+    def restore(self, causes: Iterable[Cause], records: Iterable[Record], drivers: Collection[str], now: int) -> None:
+        """Take over what an earlier process left. An input that was pressed counts as pressed until its driver says
+        otherwise, unless there is no such driver any more."""
+        self.causes.restore(
+            Cause(
+                one.level,
+                one.kind,
+                one.source,
+                one.reason,
+                one.since,
+                latched=True,
+                active=one.active and one.kind == INPUT and one.source.partition("/")[0] in drivers,
+            )
+            for one in causes
+        )
+        self.ledger.replay(records)
+        unfinished = dict(self.ledger.running)
+        moving = [one.name for one in unfinished.values() if one.moves]
+        if self.ledger.lasting is not None:
+            moving.append(self.ledger.lasting)
+        for command in unfinished:
+            self._end(Report(command, "failed", reason="the edge ended while it executed this"), answer=True)
+        if moving:
+            reason = f"the edge ended without warning while the robot moved ({', '.join(sorted(set(moving)))})"
+            self.causes.begin("safe", "restart", "edge", reason, now=now, latched=True, active=False)
+        self._at_rest()
+
+    # --- commands
+
+    def judge(
+        self,
+        command: Command,
+        spec: CommandSpec | str,
+        problem: Callable[[Mapping[str, Any]], str | None],
+        *,
+        now: int,
+        steady: float,
+    ) -> Verdict:
+        """What becomes of a command that has arrived. `spec` is a sentence when there is no such command; `problem`
+        says what is wrong with arguments by their schema."""
+        if command.id in self.ledger.running:
+            return Verdict()
+        if (known := self.ledger.end_of(command.id)) is not None:
+            return Verdict(report=known)
+        if now >= command.expires:
+            late = (now - command.expires) / 1e6
+            return self._refuse(command, f"it came {late:.1f} s after its deadline", expired=True)
+        if command.name.startswith(OWN):
+            return self._obey(command, now)
+        if isinstance(spec, str):
+            return self._refuse(command, spec)
+        if len(self.ledger.running) >= MAX_RUNNING:
+            return self._refuse(command, f"{MAX_RUNNING} commands are being executed already")
+        if wrong := problem(command.args):
+            return self._refuse(command, f"args.{wrong}")
+        motion = spec.motion
+        if motion is None or motion.kind not in HARMLESS:
+            if self.mode != "auto":
+                return self._refuse(command, self._not_in_this_mode())
+            if blind := self._blind():
+                return self._refuse(command, blind)
+        try:
+            args = self._limited(motion, command.args, steady)
+        except LimitError as error:
+            return self._refuse(command, str(error))
+        if args != command.args and (wrong := problem(args)):
+            return self._refuse(command, f"args.{wrong} (after it was limited)")
+        return self._begin(command, motion, args, steady)
+
+    def finish(self, report: Report, spec: CommandSpec | None = None) -> None:
+        """A command that was begun has ended."""
+        if report.command in self.ledger.running:
+            self._end(report)
+            motion = spec.motion if spec else None
+            if motion is not None and motion.kind == "stop" and report.status == "succeeded":
+                self._at_rest()
+
+    def _limited(self, motion: Motion | None, args: Mapping[str, Any], steady: float) -> dict[str, Any]:
+        timeout = self.policy.watchdogs.command_timeout
+        return limited(
+            motion, args, self.policy.limits, pose=self._pose, last=self._last, steady=steady, timeout=timeout
+        )
+
+    def _begin(self, command: Command, motion: Motion | None, args: dict[str, Any], steady: float) -> Verdict:
+        moves = self._strict if motion is None else motion.kind not in HARMLESS
+        lasting = motion is not None and moves and (motion.lasting or motion.kind == "velocity")
+        was_moving = self.ledger.moving
+        if motion is not None and motion.kind == "velocity":
+            self._last = Commanded.of(motion, args, steady)
+            if at_rest(motion, args):
+                self._at_rest()
+                moves = lasting = False
+            elif (timeout := self.policy.watchdogs.command_timeout) is not None:
+                self._stale_at = steady + timeout
+        self._do(Note(self.ledger.begin(command.id, Begun(command.name, moves, lasting))))
+        # A stream of velocities would wear the disk out; that the robot moves is written at its first.
+        stream = motion is not None and motion.kind == "velocity" and (was_moving or not moves)
+        return Verdict(args, sync=not stream)
+
+    def _blind(self) -> str | None:
+        """Which limit cannot be kept, since nothing has been heard yet of what it is about."""
+        limits = self.policy.limits
+        if (limits.geofence.polygons or limits.keep_out.polygons) and self._pose is None:
+            return "the robot's position is not known yet, so geofence and keep-out zones cannot be kept"
+        if limits.min_battery is not None and not self._battery_known:
+            return "the battery's level is not known yet, so min_battery cannot be kept"
+        if missing := sorted(self.policy.watched - self._heard):
+            return f"nothing has been heard of {', '.join(missing)} yet, so its limit cannot be kept"
+        return None
+
+    def _obey(self, command: Command, now: int) -> Verdict:
+        if command.name == STOP:
+            self._stop(f"the hub asked for a stop (command {command.id})", "safety.stopped")
+        elif command.name == SAFE:
+            reason = str(command.args.get("reason") or "no reason given")[:256]
+            self.causes.begin(
+                "safe", "hub", "hub", f"the hub asked for safe mode: {reason}", now=now, latched=True, active=False
+            )
+        else:
+            sentence = f"{command.name!r} is nothing the hub may ask for: stops are lifted at the robot alone"
+            return self._refuse(command, sentence + f"; known are {STOP} and {SAFE}")
+        self._do(Note(self.ledger.begin(command.id, Begun(command.name, moves=False, lasting=False))))
+        return Verdict({})
+
+    def _not_in_this_mode(self) -> str:
+        if self.mode == "manual":
+            return "the robot is in manual mode: a person drives it"
+        return f"the robot is in {self.mode} mode: {self.reason}"
+
+    def _refuse(self, command: Command, reason: str, *, expired: bool = False) -> Verdict:
+        cut = reason if len(reason) <= REASON_LENGTH else reason[: REASON_LENGTH - 1] + "…"
+        report = Report(command.id, "expired" if expired else "rejected", reason=cut)
+        self._end(report)
+        return Verdict(report=report)
+
+    def _end(self, report: Report, *, answer: bool = False) -> None:
+        if answer:
+            self._do(Answer(report))
+        self._do(Note(self.ledger.end(report)))
+
+    # --- what happens on the robot
+
+    def estop(self, reason: str, *, now: int) -> None:
+        """Somebody at the robot wants an emergency stop."""
+        self.causes.begin("estop", "local", "local", reason, now=now, latched=True, active=False)
+
+    def safe(self, kind: str, source: str, reason: str, *, now: int, active: bool) -> None:
+        """Latch safe mode."""
+        self.causes.begin("safe", kind, source, reason, now=now, latched=True, active=active)
+
+    def clear(self, who: str) -> tuple[Cause, ...]:
+        """Somebody at the robot lifts what is latched. Raises ClearRefusedError."""
+        return self.causes.clear(who)
+
+    def inputs(self, driver: str, pressed: Mapping[str, bool], *, now: int) -> None:
+        """A driver says how its emergency-stop inputs are."""
+        self.causes.end("input_lost", driver)
+        known = self._inputs.setdefault(driver, set())
+        for name, active in pressed.items():
+            known.add(name)
+            source = f"{driver}/{name}"
+            if active:
+                self.causes.begin("estop", INPUT, source, f"{source} is pressed", now=now, latched=True)
+            else:
+                self.causes.end(INPUT, source)
+
+    def driver_mode(self, driver: str, mode: Mode, reason: str | None, *, now: int) -> None:
+        """A driver says which mode its robot is in; one that is stopped there is stopped here."""
+        self._modes[driver] = "manual" if mode == "manual" else "auto"
+        if mode == "estop":
+            self.causes.begin("estop", INPUT, driver, f"{driver}: {reason or 'estop'}", now=now, latched=True)
+        else:
+            self.causes.end(INPUT, driver)
+        if mode == "safe":
+            self.causes.begin("safe", "driver", driver, f"{driver}: {reason or 'safe'}", now=now, latched=False)
+        else:
+            self.causes.end("driver", driver)
+
+    def node(self, name: str, status: str, error: str | None, *, now: int) -> None:
+        """A node's status has changed."""
+        driver = name.removeprefix("driver.")
+        down = status in ("failed", "backoff")
+        if name in self.policy.watchdogs.required:
+            if down:
+                reason = f"{name} does not work: {error}"
+                self.causes.begin("safe", "node", name, reason, now=now, latched=False)
+            elif status == "running":
+                self.causes.end("node", name)
+        if down and self._inputs.get(driver):
+            reason = f"{name} does not work, so its emergency stop cannot be heard"
+            self.causes.begin("safe", "input_lost", driver, reason, now=now, latched=False)
+
+    def battery(self, level: float, *, now: int) -> None:
+        """The battery's charge, from 0 to 1."""
+        self._battery_known = True
+        least = self.policy.limits.min_battery
+        if least is not None and level < least:
+            reason = f"the battery is at {level:.0%}, below min_battery ({least:.0%})"
+            self.causes.begin("safe", "battery", "battery", reason, now=now, latched=False)
+        elif least is not None and level >= min(1.0, least + FULLER):
+            self.causes.end("battery", "battery")
+
+    def pose(self, pose: Pose, *, now: int) -> None:
+        """Where the robot is."""
+        self._pose = pose
+        where = outside(self.policy.limits, pose)
+        if where is not None:
+            self.causes.begin("safe", "area", "pose", f"the robot's position {where}", now=now, latched=False)
+        else:
+            self.causes.end("area", "pose")
+
+    def sample(self, channel: str, value: float, *, now: int) -> None:
+        """A sample of a channel that the policy watches: Cel, or rad."""
+        limits = self.policy.limits
+        if not math.isfinite(value):
+            return
+        self._heard.add(channel)
+        if channel in self.policy.temperatures and (hot := limits.max_temperature) is not None:
+            if value > hot:
+                reason = f"{channel} is {value:.1f} Cel, above max_temperature ({hot:g} Cel)"
+                self.causes.begin("safe", "temperature", channel, reason, now=now, latched=False)
+            elif value <= hot - COOLER:
+                self.causes.end("temperature", channel)
+        if channel in self.policy.tilts and (steep := limits.max_tilt) is not None:
+            if abs(value) > steep:
+                reason = f"{channel} is {value:.3f} rad, beyond max_tilt ({steep:.3f} rad)"
+                self.causes.begin("safe", "tilt", channel, reason, now=now, latched=True)
+            elif abs(value) <= steep * FLATTER:
+                self.causes.end("tilt", channel)
+
+    # --- time
+
+    def link(self, connected: bool, *, steady: float) -> None:
+        """There is a connection to the hub, or no more."""
+        if connected:
+            self._link_lost = None
+            self.causes.end("link", "link")
+        elif self._link_lost is None:
+            self._link_lost = steady
+
+    def due(self, steady: float) -> float | None:
+        """The moment of the steady clock at which `tick` has something to do; None: only when something happens."""
+        moments = [self._stale_at] if self._stale_at is not None else []
+        if (link := self._link_due()) is not None and "link" not in self.causes.sources("link"):
+            moments.append(link)
+        if self.policy.watchdogs.clock_jump is not None:
+            moments.append((self._clocks[1] if self._clocks else steady) + 1.0)
+        return min(moments, default=None)
+
+    def tick(self, *, now: int, own: int, steady: float) -> None:
+        """Time has passed; `own` is the robot's own wall clock, microseconds."""
+        if self._stale_at is not None and steady >= self._stale_at:
+            self._stop("no velocity command came in time", "safety.command_timeout")
+        if (due := self._link_due()) is not None and steady >= due:
+            reason = f"there has been no connection to the hub for {self.policy.watchdogs.link_timeout:g} s"
+            self.causes.begin("safe", "link", "link", reason, now=now, latched=False)
+        most = self.policy.watchdogs.clock_jump
+        if most is not None:
+            if self._clocks is not None:
+                jump = (own - self._clocks[0]) / 1e6 - (steady - self._clocks[1])
+                if abs(jump) > most:
+                    self._stop(f"the robot's clock jumped by {jump:+.1f} s", "safety.clock_jumped")
+            self._clocks = (own, steady)
+
+    def end_of_life(self) -> None:
+        """The drivers have been stopped for the end: what follows is no restart in the middle of a motion."""
+        self._at_rest()
+
+    def _link_due(self) -> float | None:
+        watchdogs = self.policy.watchdogs
+        if self._link_lost is None or watchdogs.link == "continue":
+            return None
+        if watchdogs.link == "finish_step" and any(one.moves for one in self.ledger.running.values()):
+            return None
+        return self._link_lost + watchdogs.link_timeout
+
+    def _stop(self, reason: str, event: str) -> None:
+        self._do(Rest(reason))
+        self._do(Tell(Event(event, "warning", reason)))
+
+    def _do(self, effect: Effect) -> None:
+        self.effects.append(effect)
+        if isinstance(effect, Rest):
+            self._at_rest()
+
+    def _at_rest(self) -> None:
+        self._stale_at = None
+        self._last = Commanded()
+        if (record := self.ledger.rest()) is not None:
+            self._do(Note(record))
+
+    def drain(self) -> list[Effect]:
+        """What is to be done now; rest first, then what must be remembered."""
+        made, self.effects = self.effects, []
+        order: dict[type[Effect], int] = {Rest: 0, Keep: 1, Note: 2}
+        return sorted(made, key=lambda effect: order.get(type(effect), 3))

@@ -1,0 +1,160 @@
+"""Limits on the arguments of one motion command. Pure: what comes out never exceeds a limit, or is a refusal."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from botyard_edge.driver import Motion, Pose
+from botyard_edge.safety.policy import Area, Limits
+from botyard_edge.safety.polygons import contains, meets
+
+# Seconds between two commands of a stream of velocities at most, where no watchdog says it.
+BETWEEN = 0.5
+
+
+class LimitError(ValueError):
+    """The command breaks a limit and is not to be executed. The sentence names argument, value and limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commanded:
+    """The velocity that was asked for last, m/s by argument, and when, in seconds of the steady clock."""
+
+    velocity: Mapping[str, float] = field(default_factory=dict)
+    at: float = 0.0
+
+    @classmethod
+    def of(cls, motion: Motion, args: Mapping[str, Any], steady: float) -> "Commanded":
+        """What these arguments ask for."""
+        return cls({name: _number(args, name) for name in motion.linear}, steady)
+
+    def along(self, velocity: Mapping[str, float]) -> float:
+        """The speed that goes on in the direction of the new velocity: 0 when it turns round."""
+        if self.velocity.keys() != velocity.keys():
+            return 0.0
+        ahead = sum(self.velocity[name] * value for name, value in velocity.items())
+        return math.hypot(*self.velocity.values()) if ahead >= 0.0 else 0.0
+
+
+def limited(
+    motion: Motion | None,
+    args: Mapping[str, Any],
+    limits: Limits,
+    *,
+    pose: Pose | None,
+    last: Commanded,
+    steady: float,
+    timeout: float | None = None,
+) -> dict[str, Any]:
+    """The arguments that the driver may get. Raises LimitError."""
+    kept = dict(args)
+    if motion is None:
+        _unknown(limits)
+    elif motion.kind in ("velocity", "goal"):
+        _speed(motion, kept, limits, last, steady, timeout)
+        _magnitude(kept, motion.angular, limits.max_angular_speed, "max_angular_speed", "rad/s", motion.kind, limits)
+        _place(motion, kept, limits, pose)
+    return kept
+
+
+def at_rest(motion: Motion, args: Mapping[str, Any]) -> bool:
+    """Whether a velocity command asks for standing still."""
+    names = (*motion.linear, *motion.angular, *motion.other)
+    return bool(names) and all(_number(args, name) == 0.0 for name in names)
+
+
+def inside_limits(limits: Limits, pose: Pose) -> bool:
+    """Whether the robot may be there."""
+    return outside(limits, pose) is None
+
+
+def outside(limits: Limits, pose: Pose) -> str | None:
+    """Why the robot must not be where it is; None: it may."""
+    point = (pose.x, pose.y)
+    fence, out = limits.geofence, limits.keep_out
+    if _applies(fence, pose.frame) and not any(contains(one, point) for one in fence.polygons):
+        return f"({pose.x:.2f}, {pose.y:.2f}) m is outside of the geofence"
+    if _applies(out, pose.frame) and any(contains(one, point) for one in out.polygons):
+        return f"({pose.x:.2f}, {pose.y:.2f}) m is in a keep-out zone"
+    return None
+
+
+def _unknown(limits: Limits) -> None:
+    named = [
+        name for name in ("max_speed", "max_angular_speed", "max_acceleration") if getattr(limits, name) is not None
+    ]
+    named += [name for name in ("geofence", "keep_out") if getattr(limits, name).polygons]
+    if named:
+        raise LimitError(f"its driver does not declare how it moves the robot, so {', '.join(named)} cannot be kept")
+
+
+def _speed(
+    motion: Motion, kept: dict[str, Any], limits: Limits, last: Commanded, steady: float, timeout: float | None
+) -> None:
+    _magnitude(kept, motion.linear, limits.max_speed, "max_speed", "m/s", motion.kind, limits)
+    most = limits.max_acceleration
+    if most is None or motion.kind != "velocity":
+        return
+    # Slowing down is always allowed. What was asked for long ago has been stopped by the watchdog.
+    wanted = {name: _number(kept, name) for name in motion.linear}
+    since, longest = max(0.0, steady - last.at), timeout if timeout is not None else BETWEEN
+    before = last.along(wanted) if since <= longest else 0.0
+    most = before + most * min(since, longest)
+    if math.hypot(*wanted.values()) > most:
+        _magnitude(kept, motion.linear, most, "max_acceleration", "m/s for now", motion.kind, limits)
+
+
+def _magnitude(
+    kept: dict[str, Any], names: tuple[str, ...], most: float | None, limit: str, unit: str, kind: str, limits: Limits
+) -> None:
+    if most is None:
+        return
+    if kind == "goal" and names and names[0] not in kept:
+        kept[names[0]] = most  # or the driver would take a speed of its own
+        return
+    if kind == "velocity":
+        if missing := [name for name in names if name not in kept]:
+            raise LimitError(f"args.{missing[0]}: is missing, so {limit} cannot be kept")
+        if not names and limit == "max_speed":
+            raise LimitError(f"none of its arguments is declared as a speed, so {limit} cannot be kept")
+    values = [_number(kept, name) for name in names]
+    size = math.hypot(*values)
+    if size <= most:
+        return
+    if not limits.clamps(limit):
+        what = " and ".join(f"args.{name}" for name in names)
+        raise LimitError(f"{what}: {size:.4g} exceeds {limit}, at most {most:.4g} {unit} are allowed")
+    factor = most / size
+    # Rounding must not bring it over the limit again.
+    while math.hypot(*(value * factor for value in values)) > most:
+        factor = math.nextafter(factor, 0.0)
+    kept.update({name: value * factor for name, value in zip(names, values, strict=True) if name in kept})
+
+
+def _place(motion: Motion, kept: Mapping[str, Any], limits: Limits, pose: Pose | None) -> None:
+    if motion.goal is None or any(name not in kept for name in motion.goal):
+        return
+    frame = motion.frame or (pose.frame if pose is not None else None)
+    goal = (_number(kept, motion.goal[0]), _number(kept, motion.goal[1]))
+    names, shown = " and ".join(f"args.{name}" for name in motion.goal), f"({goal[0]:.2f}, {goal[1]:.2f}) m"
+    fence, out = limits.geofence, limits.keep_out
+    if _applies(fence, frame) and not any(contains(one, goal) for one in fence.polygons):
+        raise LimitError(f"{names}: {shown} is outside of the geofence")
+    if not _applies(out, frame):
+        return
+    if any(contains(one, goal) for one in out.polygons):
+        raise LimitError(f"{names}: {shown} is in a keep-out zone")
+    if motion.straight and pose is not None and any(meets(one, (pose.x, pose.y), goal) for one in out.polygons):
+        raise LimitError(f"{names}: the straight way to {shown} leads through a keep-out zone")
+
+
+def _applies(area: Area, frame: str | None) -> bool:
+    return bool(area.polygons) and (area.frame is None or frame is None or area.frame == frame)
+
+
+def _number(args: Mapping[str, Any], name: str) -> float:
+    value = args.get(name, 0.0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise LimitError(f"args.{name}: {value!r} is no finite number")
+    return float(value)

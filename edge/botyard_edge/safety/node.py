@@ -1,0 +1,246 @@
+"""The safety node: the core behind a lock, so that the loop and the watchdog's thread may both tell it what happens,
+with its effects carried out in the order of their urgency.
+"""
+
+import asyncio
+import logging
+import math
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Protocol, TypeVar
+
+from botyard_edge.driver import Channel, Command, CommandSpec, ConfigurationError, Driver, StateChange
+from botyard_edge.safety.core import SafetyCore
+from botyard_edge.safety.effects import Answer, Cause, Effect, Keep, Note, Rest, Tell, Verdict
+from botyard_edge.safety.policy import NO_POLICY, Policy
+from botyard_edge.safety.store import FULL, Store
+from botyard_schemas.clock import Clock
+from botyard_schemas.messages import Event, Mode, Report
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+ANGLES = {"rad": 1.0, "deg": math.pi / 180.0}
+
+
+class Listener(Protocol):
+    """Who does what needs the event loop; called in whichever thread something happened."""
+
+    def rest(self, reason: str) -> None:
+        """Bring the drivers to rest, and end what moves the robot."""
+
+    def tell(self, event: Event) -> None:
+        """Send an event."""
+
+    def answer(self, report: Report) -> None:
+        """Send a report."""
+
+    def changed(self, mode: Mode, reason: str | None) -> None:
+        """Something was decided: the mode, or when to look again."""
+
+
+class SafetyNode:
+    """`store` None: nothing is remembered across a restart. `drivers` are the names in the settings. `threads`: the
+    disk is waited for in another thread, as real time wants it."""
+
+    def __init__(
+        self,
+        policy: Policy = NO_POLICY,
+        *,
+        clock: Clock,
+        store: Store | None = None,
+        strict: bool = False,
+        drivers: Collection[str] = (),
+        threads: bool = False,
+    ) -> None:
+        self.policy = policy
+        self.core = SafetyCore(policy, strict=strict)
+        self.listener: Listener | None = None
+        self._clock = clock
+        self._store = store
+        self._known = tuple(drivers)
+        self._threads = threads
+        self._drivers: dict[str, Driver] = {}
+        self._lock = threading.RLock()
+        self._disk_failed = False
+        self._unsynced = False
+        self.rests = 0  # how often the robot was brought to rest; who waited meanwhile must not move it
+
+    # --- for people at the robot
+
+    @property
+    def mode(self) -> Mode:
+        """The mode now."""
+        return self.core.mode
+
+    @property
+    def reason(self) -> str | None:
+        """Why, when the mode is safe or estop."""
+        return self.core.reason
+
+    def estop(self, reason: str) -> None:
+        """Stop at once, and stay so until somebody clears it at the robot. May be called in any thread."""
+        self.halt()
+        self.act(lambda core: core.estop(reason, now=self._clock.now()))
+
+    def clear(self, who: str) -> tuple[Cause, ...]:
+        """Lift what is latched; gives what it was. Raises ClearRefusedError while a cause lasts."""
+        return self.act(lambda core: core.clear(who))
+
+    # --- for the runtime
+
+    def open(self) -> None:
+        """Read what an earlier process left: before anything else runs."""
+        if self._store is None:
+            return
+        now = self._clock.now()
+        causes, records = self._store.load(now)
+        self.act(lambda core: core.restore(causes, records, self._known, now))
+        self._on_disk(lambda store: store.compact(self.core.ledger.records()))
+
+    def at_rest(self) -> None:
+        """The drivers have been stopped for the end: the next start is not one in the middle of a motion."""
+        self.act(SafetyCore.end_of_life)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        if self._store is not None:
+            self._store.close()
+
+    def judge(
+        self, command: Command, spec: CommandSpec | str, problem: Callable[[Mapping[str, Any]], str | None]
+    ) -> Verdict:
+        """See `SafetyCore.judge`."""
+        now, steady = self._clock.now(), self._clock.monotonic()
+        return self.act(lambda core: core.judge(command, spec, problem, now=now, steady=steady))
+
+    def finish(self, report: Report, spec: CommandSpec | None = None) -> None:
+        """A command that was begun has ended."""
+        self.act(lambda core: core.finish(report, spec))
+
+    async def on_disk(self) -> None:
+        """Have the ledger on the disk when this returns."""
+        wanted, self._unsynced = self._unsynced, False
+        if wanted and self._threads:
+            await asyncio.to_thread(self._on_disk, Store.sync)
+        elif wanted:
+            self._on_disk(Store.sync)
+
+    def enter(self, name: str, driver: Driver) -> None:
+        """The driver is open and may be asked to halt."""
+        self._drivers = {**self._drivers, name: driver}
+
+    def leave(self, name: str) -> None:
+        """The driver has ended."""
+        self._drivers = {key: one for key, one in self._drivers.items() if key != name}
+
+    def factors(self, channels: Iterable[Channel]) -> dict[str, float]:
+        """Those of the channels that are watched, with the factor to Cel or rad. Raises ConfigurationError."""
+        found: dict[str, float] = {}
+        for channel in channels:
+            units = {"Cel": 1.0} if channel.name in self.policy.temperatures else ANGLES
+            if channel.name in self.policy.watched:
+                if channel.unit not in units:
+                    known = " or ".join(units)
+                    raise ConfigurationError(
+                        f"channel {channel.name!r} is watched by the safety node, its unit is {channel.unit!r}, "
+                        f"expected {known}"
+                    )
+                found[channel.name] = units[channel.unit]
+        return found
+
+    def sampled(self, channel: str, value: Any) -> None:
+        """A sample of a watched channel, in Cel or rad."""
+        if isinstance(value, int | float):
+            now = self._clock.now()
+            self.act(lambda core: core.sample(channel, value, now=now))
+
+    def heard(self, driver: str, changes: StateChange) -> None:
+        """A driver changes parts of the state."""
+        limits = self.policy.limits
+        now = self._clock.now()
+        if (inputs := changes.get("estop_inputs")) is not None:
+            self.act(lambda core: core.inputs(driver, inputs, now=now))
+        if (mode := changes.get("mode")) is not None:
+            reason = changes.get("mode_reason")
+            self.act(lambda core: core.driver_mode(driver, mode, reason, now=now))
+        if (battery := changes.get("battery")) is not None and limits.min_battery is not None:
+            self.act(lambda core: core.battery(battery.level, now=now))
+        if (pose := changes.get("pose")) is not None and (limits.geofence.polygons or limits.keep_out.polygons):
+            self.act(lambda core: core.pose(pose, now=now))
+
+    def node(self, name: str, status: str, error: str | None) -> None:
+        """A node's status has changed."""
+        now = self._clock.now()
+        self.act(lambda core: core.node(name, status, error, now=now))
+
+    def linked(self, connected: bool, steady: float) -> None:
+        """There is a connection to the hub since this moment of the steady clock, or none any more."""
+        self.act(lambda core: core.link(connected, steady=steady))
+
+    def blocked(self, reason: str) -> None:
+        """The event loop does not run, says the watchdog's thread."""
+        self.halt()  # the lock may be held by the very loop that is blocked
+        now = self._clock.now()
+        self.act(lambda core: core.safe("event_loop", "loop", reason, now=now, active=True))
+
+    def back(self) -> None:
+        """The event loop runs again."""
+        if "loop" in self.core.causes.sources("event_loop"):
+            self.act(lambda core: core.causes.end("event_loop", "loop"))
+
+    def halt(self) -> None:
+        """Every driver's `halt`, at once and in this thread."""
+        for name, driver in self._drivers.items():
+            try:
+                driver.halt()
+            except Exception:
+                log.exception("driver %s did not halt", name)
+
+    def act(self, work: Callable[[SafetyCore], T]) -> T:
+        """Tell the core something, and carry out what it wants."""
+        with self._lock:
+            try:
+                return work(self.core)
+            finally:
+                for effect in self.core.drain():
+                    self._carry_out(effect)
+                if self.listener is not None:
+                    self.listener.changed(self.core.mode, self.core.reason)
+
+    # --- effects
+
+    def _carry_out(self, effect: Effect) -> None:
+        listener = self.listener
+        if isinstance(effect, Keep):
+            self._on_disk(lambda store: store.keep(effect.causes))
+        elif isinstance(effect, Note):
+            self._unsynced = True
+            self._on_disk(lambda store: store.note(effect.record))
+            if self._store is not None and self._store.written > FULL:
+                self._on_disk(lambda store: store.compact(self.core.ledger.records()))
+        elif isinstance(effect, Rest):
+            self.rests += 1
+            if effect.hard:
+                self.halt()
+            if listener is not None:
+                listener.rest(effect.reason)
+        elif listener is not None and isinstance(effect, Tell):
+            listener.tell(effect.event)
+        elif listener is not None and isinstance(effect, Answer):
+            listener.answer(effect.report)
+
+    def _on_disk(self, work: Callable[[Store], None]) -> None:
+        if self._store is None:
+            return
+        try:
+            work(self._store)
+        except OSError as error:
+            if not self._disk_failed:
+                log.error("%s cannot be written: %s", self._store.path, error)
+                sentence = f"what is latched would not survive a restart, since the disk cannot be written: {error}"
+                if self.listener is not None:
+                    self.listener.tell(Event("safety.disk_failed", "error", sentence[:4096]))
+            self._disk_failed = True
+        else:
+            self._disk_failed = False
