@@ -8,7 +8,10 @@ from botyard_schemas.clock import Clock
 
 # A watch that wakes up later than this, in parts of the silence that is allowed, says nothing of the node: the whole
 # process stood still, and the node had no chance to show a sign of life either.
-LATE = 0.5
+LATE = 0.1
+
+# Rounds of the event loop in which a node whose own timer ended together with the watch's can still speak.
+ROUNDS = 4
 
 
 class HangError(Exception):
@@ -49,6 +52,8 @@ class Pulse:
         due = self._clock.monotonic() + self._hang_after
         while not await ended_within(task, self._clock, due - self._clock.monotonic()):
             now = self._clock.monotonic()
+            for _ in range(ROUNDS):
+                await asyncio.sleep(0)
             if self._inside or now - due > LATE * self._hang_after:
                 due = now + self._hang_after
                 continue

@@ -2,6 +2,9 @@ import asyncio
 import random
 from collections.abc import Callable
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from botyard_edge.driver import ConfigurationError, ConnectionLostError
 from botyard_edge.node import Backoff, Node, RestartPolicy
 from botyard_edge.testing import VirtualClock
@@ -103,3 +106,42 @@ async def _ended(watched: Watched) -> None:
     task = asyncio.create_task(watched.node.run())
     await watched.clock.advance_until(task.done)
     task.result()
+
+
+FAILURES = st.lists(
+    st.tuples(st.sampled_from([0.0, 1.0, 9.9, 10.1, 45.0, 200.0]), st.sampled_from([OSError, ConnectionLostError])),
+    max_size=12,
+)
+
+
+@given(script=FAILURES, borne=st.integers(0, 4))
+async def test_node_keeps_its_policy_whatever_happens(script: list[tuple[float, type[Exception]]], borne: int) -> None:
+    clock, begun, ended, states = VirtualClock(), [], [], []
+    policy = RestartPolicy(Backoff(1.0, 8.0), failures=borne, within=60.0, healthy_after=10.0)
+
+    async def work(ready: Callable[[], None]) -> None:
+        begun.append(clock.monotonic())
+        ready()
+        if len(begun) <= len(script):
+            await clock.sleep(script[len(begun) - 1][0])
+            ended.append(clock.monotonic())
+            raise script[len(begun) - 1][1]("no")
+
+    def note(_: str, state: NodeState) -> None:
+        states.append(state)
+
+    node = Node("n", work, clock=clock, rng=random.Random(1), on_change=note, policy=policy)
+    task = asyncio.create_task(node.run())
+    await clock.advance_until(task.done)
+    task.result()
+    in_a_row, counted = 0, []
+    for index, (lasted, kind) in enumerate(script):
+        in_a_row = 1 if lasted >= 10.0 else in_a_row + 1
+        if kind is OSError:
+            counted.append(ended[index])
+            if sum(moment >= ended[index] - 60.0 for moment in counted) > borne:
+                assert (states[-1].status, states[-1].reason, len(begun)) == ("failed", "budget", index + 1)
+                return
+        longest = min(8.0, 2.0 ** (in_a_row - 1))
+        assert longest / 2 - 1e-5 <= begun[index + 1] - ended[index] <= longest + 1e-5
+    assert (states[-1].status, states[-1].restarts) == ("stopped", len(script))
