@@ -2,7 +2,7 @@
 
 Everything that waits by the loop is included, also `asyncio.timeout` and `loop.call_later`: when nothing is ready to
 run, time jumps to the next timer. The same program with the same seed therefore runs the same way each time, as long as
-it talks to nobody outside of the process. Work in threads is waited for, and takes no time.
+it talks to nobody outside of the process. Work that others do in threads is done in the loop, and takes no time.
 """
 
 import asyncio
@@ -27,7 +27,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._elapsed = 0.0
-        self._in_threads = 0
         super().__init__(_Jumping(self))
 
     def time(self) -> float:
@@ -37,22 +36,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
     ) -> "asyncio.Future[T]":
-        """As asyncio's; time stands still until it is done."""
-        self._in_threads += 1
-        done = super().run_in_executor(executor, func, *args)
-        done.add_done_callback(self._left_thread)
-        return done
-
-    async def shutdown_default_executor(self) -> None:
-        """As asyncio's, which has a thread of its own for it."""
-        self._in_threads += 1
+        """As asyncio's, but done at once and here: threads would end in any order."""
+        del executor
+        done: asyncio.Future[T] = self.create_future()
         try:
-            await super().shutdown_default_executor()
-        finally:
-            self._in_threads -= 1
-
-    def _left_thread(self, _: object) -> None:
-        self._in_threads -= 1
+            done.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 - it is the caller's
+            done.set_exception(error)
+        return done
 
     def jump(self, timeout: float | None) -> None:
         """Nothing is ready for so many seconds, None: for ever."""
@@ -62,14 +53,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         timers = self._scheduled  # type: ignore[attr-defined]
         self._elapsed = max(self._elapsed, timers[0].when()) if timers else self._elapsed + timeout
 
-    @property
-    def waits_for_threads(self) -> bool:
-        """Whether something runs in a thread."""
-        return self._in_threads > 0
-
 
 class _Jumping(selectors.BaseSelector):
-    """Looks for what came in from threads, as the loop's own selector would, and lets time jump instead of waiting."""
+    """Looks for signals and other calls from outside, as the loop's own would, and jumps instead of waiting."""
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
@@ -78,8 +64,6 @@ class _Jumping(selectors.BaseSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is not None and timeout <= 0:
             return self._real.select(0)
-        if self._loop.waits_for_threads:
-            return self._real.select(None)
         if not (found := self._real.select(0)):
             self._loop.jump(timeout)
         return found

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import threading
 import time
 
 import pytest
@@ -70,15 +71,20 @@ def test_timeouts_of_asyncio_run_out_in_virtual_time() -> None:
     assert virtual.run(main()) == 3600.0
 
 
-def test_work_in_threads_is_waited_for_and_takes_no_time() -> None:
+def test_work_for_threads_is_done_in_the_loop_and_takes_no_time() -> None:
     def work() -> str:
-        time.sleep(0.05)
+        assert threading.current_thread() is threading.main_thread()
         return "done"
+
+    def mistake() -> None:
+        raise ValueError("no")
 
     async def main() -> tuple[str, float]:
         ticking = asyncio.create_task(clock().sleep(1000.0))
         result = await asyncio.to_thread(work)
         at = clock().monotonic()
+        with pytest.raises(ValueError, match="no"):
+            await asyncio.to_thread(mistake)
         await ticking
         return result, at
 

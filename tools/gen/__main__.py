@@ -22,6 +22,7 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "docs/reference/configuration.md": settings.hub_page,
     "docs/reference/robot-yaml.md": settings.robot_page,
     "docs/reference/drivers.md": settings.drivers_page,
+    "docs/integrators/simulator.md": settings.scenario_page,
     "docs/reference/cli.md": code.commands_page,
     "docs/reference/hooks.md": code.hooks_page,
     "docs/operators/commands.md": commands.page,

@@ -19,6 +19,13 @@ def robot_page(root: Path) -> str:
     return page(root / "edge/botyard_edge/robot.schema.json", "BOTYARD_EDGE")
 
 
+def scenario_page(root: Path) -> str:
+    """The keys of a scenario, and of one of its faults."""
+    path = root / "plugins/botyard_plugins/simulation/scenario.schema.json"
+    fault: Schema = json.loads(path.read_text(encoding="utf-8"))["properties"]["faults"]["items"]
+    return "\n\n".join([page(path, None), "## `faults[]` { #fault }", fault["description"], _options(fault)])
+
+
 def drivers_page(_root: Path) -> str:
     """The options of every built-in driver."""
     from botyard_edge.plugins import build_plugin_manager, drivers

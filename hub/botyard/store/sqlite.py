@@ -57,7 +57,7 @@ class SqliteStore:
     `quarantine_limit` is how many refused messages are kept of each robot. `max_size` in bytes, when given, is how far
     the database may grow; a batch beyond it raises StoreError, as on a full disk. `patience` is how many seconds one
     read of samples may take. One hub at a time: a second one that opens the same file gets StoreError. Without
-    `processes` the work is done in this one (see `inline`).
+    `processes` the work is done in this one, and a power cut may take it back (see `inline`).
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class SqliteStore:
         else:
             from botyard.store import inline
 
-            self._writer = inline.writer(path, writing)
+            self._writer = inline.writer(path, {**writing, "durable": False})
             self._reader = inline.reader(path, reading)
             self._upkeep = Upkeep(self, clock, inline.compactor)
         self._open = contextlib.AsyncExitStack()

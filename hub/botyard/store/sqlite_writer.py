@@ -89,6 +89,7 @@ class Options(msgspec.Struct, frozen=True):
     session: str = ""
     quarantine_limit: int = 1000
     max_size: int | None = None  # bytes
+    durable: bool = True  # against a power cut, and not only against the end of the process
 
 
 class Writer:
@@ -123,7 +124,7 @@ class Writer:
             busy_timeout=10_000,
             auto_vacuum="INCREMENTAL",  # of a new file, so that what is deleted can be given back in small steps
             journal_mode="WAL",
-            synchronous="FULL",
+            synchronous="FULL" if self._options.durable else "OFF",
             foreign_keys="ON",
             journal_size_limit=64 << 20,
         )

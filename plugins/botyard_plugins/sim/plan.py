@@ -1,5 +1,6 @@
 """A site plan with roads: reading it, and finding the shortest way along the roads."""
 
+import functools
 import heapq
 import itertools
 import math
@@ -54,7 +55,16 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def load_plan(path: Path) -> Plan:
-    """Read a plan. Raises PlanError."""
+    """Read a plan; a file that many robots share is read once. Raises PlanError."""
+    try:
+        changed = path.stat().st_mtime_ns
+    except OSError as error:
+        raise PlanError(f"{path}: cannot be read: {error.strerror}") from error
+    return _load(path, changed)
+
+
+@functools.lru_cache(maxsize=16)
+def _load(path: Path, _changed: int) -> Plan:
     try:
         raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
         plan = msgspec.convert(raw, Plan)

@@ -26,7 +26,10 @@ MAX_ROBOTS = 50
 
 @hookimpl
 def botyard_commands(app: typer.Typer) -> None:
+    from botyard_plugins.simulation.command import sim
+
     app.command()(demo)
+    app.command()(sim)
 
 
 def demo(

@@ -1,0 +1,165 @@
+"""What goes wrong inside a simulated robot: its clock, its driver, its sensors."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Self, cast
+
+from botyard_edge.driver import Capabilities, Command, Driver, DriverContext, Port, Progress
+from botyard_schemas.clock import Clock
+
+# What a fault makes of a value; the first argument is how many seconds the fault has lasted.
+Distortion = Callable[[float, Any], Any]
+
+
+class RobotClock:
+    """A robot's own clock: ahead of `base` by `ahead` microseconds, and too fast by `skew` parts per million."""
+
+    def __init__(self, base: Clock) -> None:
+        self._base = base
+        self._ahead = 0
+        self._skew = 0.0
+        self._since = base.monotonic()
+        self._at = self._since
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock by so many seconds; the steady clock does not notice."""
+        self._ahead += round(seconds * 1e6)
+
+    def drift(self, ppm: float) -> None:
+        """Run too fast from now on."""
+        self._at, self._since = self.monotonic(), self._base.monotonic()
+        self._skew = ppm / 1e6
+
+    def now(self) -> int:
+        return self._base.now() + self._ahead + round((self.monotonic() - self._base.monotonic()) * 1e6)
+
+    def monotonic(self) -> float:
+        return self._at + (self._base.monotonic() - self._since) * (1.0 + self._skew)
+
+    async def sleep(self, seconds: float) -> None:
+        await self._base.sleep(seconds / (1.0 + self._skew))
+
+
+class Trouble:
+    """What is wrong with one robot's driver just now."""
+
+    def __init__(self, clock: Clock, rng: random.Random) -> None:
+        self._clock = clock
+        self._rng = rng
+        self._crash = False
+        self._hangs = asyncio.Event()
+        self._hangs.set()
+        self._sensors: dict[str, tuple[float, Distortion]] = {}
+
+    def crash(self) -> None:
+        """Let the driver fail when it publishes next."""
+        self._crash = True
+
+    def hang(self) -> None:
+        """Let the driver hang when it publishes next, until `release`."""
+        self._hangs.clear()
+
+    def release(self) -> None:
+        """Let go of a driver that hangs."""
+        self._hangs.set()
+
+    def distort(self, channel: str, how: Distortion) -> None:
+        """Spoil a channel from now on."""
+        self._sensors[channel] = self._clock.monotonic(), how
+
+    def cure(self, channel: str) -> None:
+        """The channel is right again."""
+        self._sensors.pop(channel, None)
+
+    async def befall(self) -> None:
+        """Where the driver fails or hangs. Raises RuntimeError."""
+        if self._crash:
+            self._crash = False
+            raise RuntimeError("the simulation made it fail")
+        if not self._hangs.is_set():
+            await self._hangs.wait()
+
+    def spoiled(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The values as the robot's sensors show them."""
+        if not self._sensors:
+            return values
+        spoiled = dict(values)
+        for channel, (since, how) in self._sensors.items():
+            if isinstance(value := values.get(channel), int | float):
+                spoiled[channel] = how(self._clock.monotonic() - since, value)
+        return spoiled
+
+
+def stuck() -> Distortion:
+    """The sensor shows what it showed first, for ever."""
+    first: list[Any] = []
+
+    def distort(_: float, value: Any) -> Any:
+        first[:] = first or [value]
+        return first[0]
+
+    return distort
+
+
+def drifting(rate: float) -> Distortion:
+    """What the sensor shows moves away from what is, by `rate` a second."""
+    return lambda seconds, value: value + rate * seconds
+
+
+def noisy(deviation: float, rng: random.Random) -> Distortion:
+    """Gaussian noise is added, of this standard deviation."""
+    return lambda _, value: value + rng.gauss(0.0, deviation)
+
+
+def not_a_number() -> Distortion:
+    """The sensor shows nothing sensible."""
+    return lambda _, __: float("nan")
+
+
+class TroubledDriver(Driver):
+    """A driver with all of its trouble."""
+
+    def __init__(self, context: DriverContext, inner: Driver, trouble: Trouble) -> None:
+        super().__init__(context)
+        self._inner = inner
+        self._trouble = trouble
+
+    async def __aenter__(self) -> Self:
+        await self._inner.__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._inner.__aexit__(*exc)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._inner.capabilities
+
+    async def run(self, port: Port) -> None:
+        await self._inner.run(cast("Port", _TroubledPort(port, self._trouble)))
+
+    async def execute(self, command: Command, progress: Progress) -> dict[str, Any] | None:
+        return await self._inner.execute(command, progress)
+
+    async def stop(self) -> None:
+        await self._inner.stop()
+
+
+class _TroubledPort:
+    """The port as it is, but for what is published."""
+
+    def __init__(self, port: Port, trouble: Trouble) -> None:
+        self._port = port
+        self._trouble = trouble
+
+    async def publish(self, values: Mapping[str, Any], *, ts: int | None = None) -> None:
+        await self._trouble.befall()
+        await self._port.publish(self._trouble.spoiled(values), ts=ts)
+
+    async def publish_columns(self, ts: Sequence[int], columns: Mapping[str, Sequence[Any]]) -> None:
+        await self._trouble.befall()
+        await self._port.publish_columns(ts, columns)
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[None]]:
+        return cast("Callable[..., Awaitable[None]]", getattr(self._port, name))

@@ -1,0 +1,188 @@
+"""A hub and a fleet in one process and on one clock, a network in memory between them, and what goes wrong."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import msgspec
+
+from botyard.core.config import Config
+from botyard.core.hub import Hub
+from botyard.plugin.manager import DEFAULT_PLUGINS, build_plugin_manager
+from botyard_edge.plugins import build_plugin_manager as build_edge_plugins
+from botyard_edge.plugins import drivers
+from botyard_plugins.simulation import report, trouble
+from botyard_plugins.simulation.ledger import Ledger
+from botyard_plugins.simulation.network import Network
+from botyard_plugins.simulation.report import Invariant, Report
+from botyard_plugins.simulation.robot import SimulatedRobot
+from botyard_plugins.simulation.scenario import NEEDS_DISK, Fault, Scenario, faults
+from botyard_schemas import virtual
+from botyard_schemas.settings import fill_defaults
+from botyard_schemas.virtual import LoopClock
+
+PLAN = Path(__file__).with_name("warehouse.yaml")
+PLUGINS = tuple(name for name in DEFAULT_PLUGINS if "transport" not in name and "simulation" not in name)
+# How often progress is told, in seconds of the fleet's time.
+TOLD_EVERY = 1.0
+
+# Faults of a robot's way to the hub, and which of its properties they set. Switches are on or off.
+WAYS = {
+    "link_loss": "down",
+    "partition": "silent",
+    "latency": "latency",
+    "loss": "loss",
+    "duplicates": "duplicates",
+    "reordering": "reordered",
+}
+SWITCHES = frozenset({"link_loss", "partition"})
+
+Progress = Callable[[float], None]
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """A report, and the log that the same seed makes again, byte for byte."""
+
+    report: Report
+    log: list[bytes]
+
+
+def simulate(scenario: Scenario, seed: int, folder: Path, progress: Progress = lambda _: None) -> Outcome:
+    """Run a scenario in virtual time, with the hub's data in the empty `folder`."""
+    return virtual.run(World(scenario, seed, folder, progress).run())
+
+
+class World:
+    """One run of a scenario. `progress` hears how many seconds have passed."""
+
+    def __init__(self, scenario: Scenario, seed: int, folder: Path, progress: Progress) -> None:
+        self._scenario = scenario
+        self._seed = seed
+        self._folder = folder
+        self._progress = progress
+        self._rng = random.Random(seed)
+        self._ledger = Ledger()
+        self._robots: list[SimulatedRobot] = []
+        self._network: Network
+
+    async def run(self) -> Outcome:
+        """Run it, wait until everything has arrived, and check."""
+        scenario = self._scenario
+        clock = LoopClock(asyncio.get_running_loop())
+        planned = faults(scenario, random.Random(self._rng.getrandbits(64)))
+        self._network = Network(clock, random.Random(self._rng.getrandbits(64)), self._ledger.sent)
+        plugins = build_plugin_manager(defaults=PLUGINS)
+        plugins.register(self._network)
+        config = Config(base=self._folder, data_dir=str(self._folder), roles=("ingest",))
+        start = clock.now()
+        async with Hub(config, clock=clock, plugins=plugins, processes=False) as hub:
+            async with AsyncExitStack() as stack:
+                for robot in self._make(clock, planned):
+                    self._robots.append(await stack.enter_async_context(robot))
+                await self._let_happen(clock, planned)
+                unwell = [sentence for robot in self._robots for sentence in robot.failed]
+                await asyncio.gather(*(robot.halt() for robot in self._robots))
+            invariants = await self._invariants(hub, unwell)
+            happened = await report.events(hub.store)
+        found = Report(
+            scenario=scenario.name,
+            seed=self._seed,
+            robots=scenario.robots,
+            seconds=scenario.seconds,
+            messages=self._ledger.messages,
+            copies=self._ledger.copies,
+            samples=self._ledger.samples,
+            faults=report.counted(planned),
+            events=report.named(happened),
+            invariants=invariants,
+        )
+        return Outcome(found, report.log(scenario, start, planned, happened))
+
+    def _make(self, clock: LoopClock, planned: list[Fault]) -> list[SimulatedRobot]:
+        spec = drivers(build_edge_plugins())["sim"]
+        with_disk = {fault.robot for fault in planned if fault.what.fault in NEEDS_DISK}
+        robots = []
+        for number in range(1, self._scenario.robots + 1):
+            options = {"plan": str(PLAN), **self._scenario.options}
+            fill_defaults(options, spec.options)
+            rng = random.Random(self._rng.getrandbits(64))
+            robots.append(
+                SimulatedRobot(
+                    f"robot-{number}",
+                    spec,
+                    options,
+                    self._network,
+                    clock,
+                    rng,
+                    folder=self._folder,
+                    disk=number in with_disk,
+                    flush_timeout=self._scenario.settle,
+                )
+            )
+        return robots
+
+    async def _let_happen(self, clock: LoopClock, planned: list[Fault]) -> None:
+        """Begin and end the faults at their times, until the end."""
+        began = clock.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            for fault in planned:
+                tasks.create_task(self._befall(clock, began, fault), name=f"simulation.{fault.what.fault}")
+            while (elapsed := clock.monotonic() - began) < self._scenario.seconds:
+                self._progress(elapsed)
+                await clock.sleep(min(TOLD_EVERY, self._scenario.seconds - elapsed))
+
+    async def _befall(self, clock: LoopClock, began: float, fault: Fault) -> None:
+        """One fault, from its beginning to its end."""
+        await clock.sleep(began + fault.at - clock.monotonic())
+        robot, what, lasts = self._robots[fault.robot - 1], fault.what, fault.until - fault.at
+        if what.fault in WAYS:
+            name, value = WAYS[what.fault], what.value
+            way = {name: value} if what.fault not in SWITCHES else {name: True}
+            await self._network.meanwhile(robot.name, way | ({"jitter": what.jitter} if what.jitter else {}), lasts)
+            return
+        match what.fault:
+            case "clock_jump":
+                robot.clock.jump(what.value)
+            case "clock_skew":
+                robot.clock.drift(what.value)
+                await clock.sleep(lasts)
+                robot.clock.drift(0.0)
+            case "node_crash":
+                robot.trouble.crash()
+            case "node_hang":
+                robot.trouble.hang()
+                await clock.sleep(lasts)
+                robot.trouble.release()
+            case "reboot":
+                self._network.power_off(robot.name)
+                await robot.halt(within=0.0)
+                await clock.sleep(lasts)
+                robot.boot()
+            case _:
+                robot.trouble.distort(what.channel, self._distortion(fault))
+                await clock.sleep(lasts)
+                robot.trouble.cure(what.channel)
+
+    def _distortion(self, fault: Fault) -> trouble.Distortion:
+        what = fault.what
+        match what.fault:
+            case "sensor_stuck":
+                return trouble.stuck()
+            case "sensor_drift":
+                return trouble.drifting(what.value)
+            case "sensor_noise":
+                return trouble.noisy(what.value, random.Random(f"{self._seed} {fault.at} {fault.robot}"))
+        return trouble.not_a_number()
+
+    async def _invariants(self, hub: Hub, unwell: list[str]) -> list[Invariant]:
+        heads = [(robot.name, epoch, head) for robot in self._robots for epoch, head in robot.heads.items()]
+        names = [robot.name for robot in self._robots]
+        quarantined = (await hub.store.quarantined(limit=100)).items
+        return [
+            Invariant("nothing is lost", await self._ledger.missing(hub.store, heads)),
+            Invariant("nothing is doubled", await self._ledger.doubled(hub.store, names)),
+            Invariant("nothing is refused", [f"{row.robot}: {row.reason}: {row.detail}" for row in quarantined]),
+            Invariant("every node runs in the end", unwell),
+        ]
