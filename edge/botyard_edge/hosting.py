@@ -60,6 +60,14 @@ class DriverHost:
 
         return work
 
+    def halt(self, name: str) -> None:
+        """The driver hangs: nobody is in control of what it moves."""
+        if (driver := self._drivers.get(name)) is not None:
+            try:
+                driver.halt()
+            except Exception:
+                log.exception("driver %s did not halt", name)
+
     def abandon(self, name: str) -> None:
         """The driver does not end although it was told to: nothing of it counts any more, so that another may begin."""
         if (port := self._ports.pop(name, None)) is not None:

@@ -57,7 +57,8 @@ class RestartPolicy:
 class Node:
     """Runs `work(ready)` until it returns. `work` calls `ready()` once it is at work; `on_change` hears all.
 
-    With a `pulse` the work is a task of its own, which need not end when it is told to: `on_abandoned` hears of that.
+    With a `pulse` the work is a task of its own. `on_hung` hears that it hangs before it is told to end, which it need
+    not do: `on_abandoned` hears of that.
     """
 
     def __init__(
@@ -70,7 +71,8 @@ class Node:
         on_change: Callable[[str, NodeState], None],
         policy: RestartPolicy = RestartPolicy(),
         pulse: Pulse | None = None,
-        on_abandoned: Callable[[str], None] = lambda _: None,
+        on_hung: Callable[[], None] = lambda: None,
+        on_abandoned: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
         self.state = NodeState(status="stopped", restarts=0)
@@ -80,6 +82,7 @@ class Node:
         self._on_change = on_change
         self._policy = policy
         self._pulse = pulse
+        self._on_hung = on_hung
         self._on_abandoned = on_abandoned
         self._abandoned: set[asyncio.Task[None]] = set()
         self._ready_since: float | None = None
@@ -140,7 +143,9 @@ class Node:
         task = asyncio.create_task(_awaited(self._work(self._ready)), name=f"edge.{self.name}.work")
         try:
             await pulse.watch(task)
-        except BaseException:
+        except BaseException as problem:
+            if isinstance(problem, HangError):
+                self._on_hung()
             if not await self._ended(task):
                 self._abandon(task)
             raise
@@ -160,7 +165,7 @@ class Node:
         log.error("%s did not end within %g s of being told to, and is abandoned", self.name, END_WITHIN)
         self._abandoned.add(task)  # the event loop itself holds no task
         task.add_done_callback(self._ended_late)
-        self._on_abandoned(self.name)
+        self._on_abandoned()
 
     def _ended_late(self, task: "asyncio.Task[None]") -> None:
         self._abandoned.discard(task)

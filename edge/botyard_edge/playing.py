@@ -71,8 +71,9 @@ def examine(path: Path) -> Recording:
 
 
 def with_recording(config: Config, recording: Recording, *, speed: float = 1.0, threads: bool = True) -> Config:
-    """The settings with the recording in place of the drivers. `threads` False reads it in the event loop, for virtual
-    time."""
+    """The settings with the recording in place of the drivers. Messages are kept in memory: the robot's own outbox, and
+    what its safety node keeps beside it, are not touched. `threads` False reads it in the event loop, for virtual time.
+    """
 
     def settings(name: str, part: Part) -> DriverSettings:
         def make(context: DriverContext) -> Driver:
@@ -80,7 +81,8 @@ def with_recording(config: Config, recording: Recording, *, speed: float = 1.0, 
 
         return DriverSettings(name, DriverSpec("play", "", make, {}), {}, RestartPolicy(failures=0))
 
-    return replace(config, drivers=tuple(settings(*part) for part in recording.parts.items()), record=None)
+    drivers = tuple(settings(*part) for part in recording.parts.items())
+    return replace(config, drivers=drivers, record=None, outbox=replace(config.outbox, path=None))
 
 
 class Player(Driver):

@@ -237,7 +237,8 @@ class Runtime:
             on_change=self._on_change,
             policy=settings.restart,
             pulse=pulse,
-            on_abandoned=lambda _: self._on_abandoned(settings.name),
+            on_hung=lambda: self._host.halt(settings.name),
+            on_abandoned=lambda: self._on_abandoned(settings.name),
         )
         self._run(node)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from botyard_edge.blocking import Inline
-from botyard_edge.config import Config
+from botyard_edge.config import Config, OutboxSettings
 from botyard_edge.driver import Battery, Capabilities, Channel, Geo, Pose
 from botyard_edge.playing import examine, play_alone, with_recording
 from botyard_edge.recorder import RecordSettings
@@ -251,9 +251,11 @@ async def test_recording_takes_the_place_of_the_drivers_of_a_robot_with_a_hub(
     config = scripted(_busy, capabilities=Capabilities(CHANNELS))
     await _recorded(world, config, path)
     other = World()
+    config = replace(config, outbox=OutboxSettings("state/r1.db"), folder=tmp_path)
     played = replace(with_recording(config, examine(path), threads=False), exit_when_done=True)
     task = asyncio.create_task(other.runtime(played).run())
     assert await other.finish(task) == 0
+    assert not (tmp_path / "state").exists(), "the robot's own files are left alone"
     bodies = [(0, body) for body in other.hub.bodies("r1", Telemetry)]
     assert [value for _, value in _samples(bodies)["n"]] == list(range(30))
 

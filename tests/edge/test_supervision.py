@@ -139,7 +139,12 @@ async def test_driver_that_hangs_while_it_opens_is_restarted(world: World, scrip
 
 
 class Waving(Script):
-    """Executes the command `wave`."""
+    """Executes the command `wave`, and notes that it was halted."""
+
+    halted: list[str] = []  # noqa: RUF012 - of all of them
+
+    def halt(self) -> None:
+        self.halted.append(self.context.name)
 
     async def execute(self, command: Command, progress: Progress) -> dict[str, Any] | None:
         return None
@@ -149,6 +154,7 @@ async def test_driver_that_does_not_end_is_abandoned_and_another_takes_its_place
     world: World, scripted: Scripted
 ) -> None:
     let_go = asyncio.Event()
+    Waving.halted.clear()
     said: list[str] = []
     lives: list[Any] = []
 
@@ -175,6 +181,7 @@ async def test_driver_that_does_not_end_is_abandoned_and_another_takes_its_place
         world.hub.command("r1", Command("c1", "wave", world.clock.now() + 10**9))
         await world.clock.advance(5)
     assert [(r.command, r.status) for r in world.hub.bodies("r1", Report)][-1] == ("c1", "succeeded")
+    assert Waving.halted == ["base"], "while nobody is in control, nothing may move"
     assert said == ["told to end", "driver base did not end when it was told to; nothing of it counts any more"]
     values = _values(world, "a")
     assert values[0] == -1
