@@ -89,10 +89,10 @@ class DriverHost:
             driver.halt()
             await _stopped(name, driver)
 
-    async def flush(self) -> None:
-        """Take all samples to the outbox."""
+    async def flush(self, *, wait: bool = True) -> None:
+        """Take all samples to the outbox. Lossless drivers' wait there for room, unless not to `wait` is said."""
         for writer in self._writers.values():
-            await writer.flush()
+            await writer.flush(wait=wait)
 
     def cut(self) -> None:
         """The clock is about to learn the time; see `TelemetryWriter.cut`."""

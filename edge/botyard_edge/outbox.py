@@ -89,6 +89,10 @@ class Outbox(Protocol):
         Without room, `wait` waits for it; otherwise messages are given up, counted and announced. Raises TooLargeError.
         """
 
+    async def room(self, body: Body, *, ts: int, stamp: Stamp | None = None) -> None:
+        """Wait until there is room for this message. A `put` with `wait` that follows at once enters it before anything
+        can interrupt that, so that who is cancelled here knows that it has not entered."""
+
     async def read(self, after: int, limit: int) -> list[Entry]:
         """The oldest messages that are not acknowledged, of those with a larger number than `after`, in order."""
 

@@ -114,19 +114,19 @@ class OutboxCore(ABC):
         ts = self._clock.now() if ts is None else ts
         # Now, since the clock may learn the time while this waits.
         stamp = self._stamp(ts) if stamp is None else stamp
-        # The size hardly depends on the sequence number; ten bytes cover its growth while this waits.
-        size = len(self._encode(self._next, ts, body, stamp)) + 10
+        size = self._size(ts, body, stamp)
         if size > DEFAULT_LIMIT:
             raise TooLargeError(
                 f"a {TYPE_OF[type(body)]} of {size - 10} bytes is larger than the {DEFAULT_LIMIT} of the hub"
             )
         if wait:
-            while not self._fits(size, 1.0 - RESERVE):
-                self._room.clear()
-                await self._room.wait()
+            await self._wait_for_room(size)
         elif not self._fits(size):
             self._make_room(size)
         return self._append(ts, body, stamp, keep=wait)
+
+    async def room(self, body: Body, *, ts: int, stamp: Stamp | None = None) -> None:
+        await self._wait_for_room(self._size(ts, body, stamp))
 
     def fresh(self, after: int, limit: int) -> list[Entry]:
         found: list[Entry] = []
@@ -165,6 +165,15 @@ class OutboxCore(ABC):
         await self._empty.wait()
 
     # --- room
+
+    def _size(self, ts: int, body: Body, stamp: Stamp | None) -> int:
+        # It hardly depends on the sequence number; ten bytes cover its growth while a producer waits.
+        return len(self._encode(self._next, ts, body, stamp)) + 10
+
+    async def _wait_for_room(self, size: int) -> None:
+        while not self._fits(size, 1.0 - RESERVE):
+            self._room.clear()
+            await self._room.wait()
 
     def _fits(self, size: int, share: float = 1.0) -> bool:
         messages, used = self._used()

@@ -203,7 +203,9 @@ class Runtime:
         for task in drivers:
             task.cancel()
         await asyncio.gather(*drivers, return_exceptions=True)
-        if not await self._bounded(self._flush(), "edge.flush") and self.outbox.backlog:
+        if not await self._bounded(self._flush(), "edge.flush"):
+            # What still waits for room takes the reserve now, else it would end with this process.
+            await self._bounded(self._host.flush(wait=False), "edge.flush.rest")
             log.info("%d messages are left after %.1f s", self.outbox.backlog, self.config.flush_timeout)
 
     async def _bounded(self, work: Coroutine[Any, Any, None], name: str) -> bool:

@@ -212,9 +212,9 @@ class TelemetryWriter:
                 await self._pass_on(all_=False)
         self._note_begun()
 
-    async def flush(self) -> None:
-        """Take everything to the outbox now."""
-        await self._pass_on(all_=True)
+    async def flush(self, *, wait: bool = True) -> None:
+        """Take everything to the outbox now. Without `wait` also a lossless driver's, whatever room there is."""
+        await self._pass_on(all_=True, wait=wait)
 
     def cut(self) -> None:
         """Close the batch that is being filled: the clock is about to learn the time, and no batch may hold stamps of
@@ -231,16 +231,25 @@ class TelemetryWriter:
             await self._clock.sleep(self._max_age)
             await self.flush()
 
-    async def _pass_on(self, *, all_: bool) -> None:
-        if all_ or self._batcher.full or self._before:
+    async def _pass_on(self, *, all_: bool, wait: bool = True) -> None:
+        # Who holds the lock passes on what was closed before; samples gather meanwhile.
+        if all_ or self._batcher.full or (self._before and not self._lock.locked()):
             async with self._lock:  # batches enter the outbox in the order in which they were closed
                 now = self._clock.now()
                 stamp = self._stamp(now) if self._stamp else None
-                batches, self._before = self._before, []
-                batches += [(batch, now, stamp) for batch in self._batcher.take(now, all_=all_)]
-                for batch, ts, known in batches:
-                    await self._outbox.put(batch, ts=ts, wait=self._lossless, stamp=known)
+                self._before += [(batch, now, stamp) for batch in self._batcher.take(now, all_=all_)]
+                await self._empty_into_outbox(wait=wait and self._lossless)
         self._note_begun()
+
+    async def _empty_into_outbox(self, *, wait: bool) -> None:
+        """Whoever is cancelled while it waits for room leaves the batches here, for the next to pass them on."""
+        while self._before:
+            batch, ts, stamp = self._before[0]
+            if wait:
+                await self._outbox.room(batch, ts=ts, stamp=stamp)
+            # From here on it is the outbox's, also if `put` is cancelled: that may only wait for the disk.
+            self._before.pop(0)
+            await self._outbox.put(batch, ts=ts, wait=wait, stamp=stamp)
 
     def _note_begun(self) -> None:
         if self._batcher or self._before:

@@ -6,8 +6,9 @@ from typing import Any
 from botyard_edge.config import Config, OutboxSettings
 from botyard_edge.driver import Battery, Capabilities, Channel, ConfigurationError, Pose
 from botyard_edge.outbox import Limits
+from botyard_edge.runtime import Runtime
 from botyard_edge.state import StateSettings
-from botyard_schemas import Event, State, Telemetry
+from botyard_schemas import Event, State, Telemetry, decode
 
 from .conftest import World
 
@@ -206,6 +207,56 @@ async def test_lossless_driver_loses_nothing_while_the_hub_is_away(world: World,
     assert await world.finish(task, 600) == 0
     values = [v for b in world.hub.bodies("r1", Telemetry) for g in b.groups for c in g.channels for v in c.values]
     assert values == list(range(100_000))
+
+
+async def _held(runtime: Runtime) -> list[Any]:
+    """The samples that the outbox still holds."""
+    bodies = [decode(entry.payload).body for entry in await runtime.outbox.read(0, 10_000)]
+    return [v for b in bodies if isinstance(b, Telemetry) for g in b.groups for c in g.channels for v in c.values]
+
+
+async def test_lossless_driver_stopped_while_the_outbox_is_full_loses_nothing(world: World, scripted: Scripted) -> None:
+    made: list[int] = []
+
+    async def run(driver: Any, port: Any) -> None:
+        while True:
+            made.append(len(made))
+            await port.publish({"a": made[-1]})
+
+    capabilities = Capabilities((Channel("a"),), lossless=True)
+    world.broker.down = True
+    limits = OutboxSettings(limits=Limits(messages=30))
+    runtime = world.runtime(scripted(run, capabilities=capabilities, outbox=limits))
+    task = asyncio.create_task(runtime.run())
+    await world.clock.advance(60)
+    runtime.stop()
+    await world.finish(task)
+    assert len(made) > 1000
+    assert await _held(runtime) == made
+
+
+async def test_lossless_driver_that_ends_while_the_outbox_is_full_loses_nothing(
+    world: World, scripted: Scripted
+) -> None:
+    async def run(driver: Any, port: Any) -> None:
+        for index in range(40):
+            await port.publish({"a": index})
+            # The last batch waits for room while the last sample is made.
+            await driver.context.clock.sleep(1.0)
+            if index == 38:
+                await port.publish({"a": 39})
+                return
+
+    capabilities = Capabilities((Channel("a"),), lossless=True)
+    world.broker.down = True
+    limits = OutboxSettings(limits=Limits(messages=30))
+    runtime = world.runtime(scripted(run, capabilities=capabilities, exit_when_done=True, outbox=limits))
+    task = asyncio.create_task(runtime.run())
+    await world.clock.advance(100)
+    world.broker.down = False
+    assert await world.finish(task, 600) == 0
+    values = [v for b in world.hub.bodies("r1", Telemetry) for g in b.groups for c in g.channels for v in c.values]
+    assert values == list(range(40))
 
 
 async def test_runtimes_with_the_same_seed_say_the_same(scripted: Scripted) -> None:

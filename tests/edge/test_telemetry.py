@@ -1,17 +1,22 @@
 import asyncio
 import math
 import random
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from botyard_edge.blocking import Inline
 from botyard_edge.driver import Channel, Geo, Pose, ReadingError
+from botyard_edge.durable import SqliteOutbox
 from botyard_edge.memory import MemoryOutbox
-from botyard_edge.outbox import Limits
+from botyard_edge.outbox import Entry, Limits
 from botyard_edge.telemetry import Batcher, BatchLimits, TelemetryWriter
 from botyard_edge.testing import VirtualClock, settle
+from botyard_edge.writing import Durability
 from botyard_schemas import Envelope, Telemetry, decode, encode
 
 NAMES = ("a", "b", "c", "d")
@@ -193,6 +198,68 @@ async def test_lossless_writer_waits_for_room_and_loses_nothing() -> None:
         assert task.done()
         assert got == list(range(50))
         assert w.outbox.dropped == 0
+
+
+def values(entries: list[Entry]) -> list[Any]:
+    bodies = [decode(entry.payload).body for entry in entries]
+    return [v for body in bodies if isinstance(body, Telemetry) for v in body.groups[0].channels[0].values]
+
+
+async def test_lossless_writer_cancelled_while_it_waits_for_room_loses_nothing() -> None:
+    w = Writing(limits=BatchLimits(max_samples=1), lossless=True, room=10)
+    async with w.outbox:
+        for _ in range(3):
+            task = asyncio.create_task(w.writer.publish_columns(range(20), {"a": list(range(20))}))
+            await settle()
+            assert w.outbox.backlog == 9, "all that fits without the reserve"
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            await w.clock.advance(1)
+        taken = [0.0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 0]  # each publisher got as far as its first sample that had to wait
+        flush = asyncio.create_task(w.writer.flush())
+        await settle()
+        w.outbox.ack(w.outbox.epoch, 2)
+        await settle()
+        w.outbox.ack(w.outbox.epoch, 4)
+        await flush
+        assert values(await w.outbox.read(0, 100)) == taken[4:]
+
+
+async def test_lossless_writer_flushed_without_waiting_takes_the_reserve() -> None:
+    w = Writing(limits=BatchLimits(max_samples=1), lossless=True, room=10)
+    async with w.outbox:
+        task = asyncio.create_task(w.writer.publish_columns(range(10), {"a": list(range(10))}))
+        await settle()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await w.writer.flush(wait=False)
+        assert values(await w.outbox.read(0, 100)) == list(range(10))
+        assert w.outbox.dropped == 0
+
+
+async def test_writer_cancelled_while_the_disk_is_slow_doubles_nothing(tmp_path: Path) -> None:
+    class Slow(Inline):
+        async def run(self, work: Callable[[], Any]) -> Any:
+            await clock.sleep(1.0)
+            return work()
+
+    clock = VirtualClock()
+    outbox = SqliteOutbox(
+        "r1", tmp_path / "r1.db", clock=clock, rng=random.Random(1), elsewhere=Slow(), durability=Durability("each")
+    )
+    opening = asyncio.create_task(outbox.__aenter__())
+    await clock.advance_until(opening.done, limit=60)
+    limits = BatchLimits(max_samples=1)
+    writer = TelemetryWriter([Channel("a")], outbox, clock=clock, limits=limits, lossless=True)
+    publishing = asyncio.create_task(writer.publish(clock.now(), {"a": 1}))
+    await settle()
+    publishing.cancel()
+    await asyncio.gather(publishing, return_exceptions=True)
+    flushing = asyncio.create_task(writer.flush())
+    await clock.advance_until(flushing.done, limit=60)
+    assert values(await outbox.read(0, 100)) == [1]
+    closing = asyncio.create_task(outbox.__aexit__(None, None, None))
+    await clock.advance_until(closing.done, limit=60)
 
 
 async def test_columns_of_unequal_length_are_refused() -> None:
