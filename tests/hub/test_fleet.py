@@ -7,7 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from botyard.core.actor import HUB
 from botyard.core.events import RobotChanged, RobotRemoved, RobotSeen
+from botyard.fleet.fleet import UNDECIDED_FOR
+from botyard.plugin import Access, AuthProvider, Connection
+from botyard.store.base import Batch, Committed, StoreError
 from botyard.testing import FakeRobot, RunningHub, VirtualClock, running_hub, wait_until
 from botyard_schemas import topics
 from tests.hub.support import get, make_flaky, quarantine, samples, stored, until_equal
@@ -367,3 +371,83 @@ async def test_robot_registered_by_people_is_accepted_when_strangers_are_not(tmp
         assert await stored(running, "r") == [1]
         await robot.state(about={"name": "Picker 7"})
         assert (await get(running, "robots/r"))["spec"]["name"] == "Picker 7"
+
+
+async def test_robot_that_is_removed_while_its_event_is_being_committed_does_not_end_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flaky = make_flaky(monkeypatch)
+    async with running_hub(tmp_path) as running:
+        robot, other = running.robot("r"), running.robot("other")
+        await robot.post(samples(robot, 1))
+        await other.post(samples(other, 1))
+        await running.transport.committed()
+        real = flaky().commit
+        entered, answer = asyncio.Event(), asyncio.Event()
+
+        async def slow(batch: Batch) -> Committed:
+            committed = await real(batch)  # it is in the database; only the answer takes a moment
+            entered.set()
+            await answer.wait()
+            return committed
+
+        monkeypatch.setattr(flaky(), "commit", slow)
+        await robot.event("docking.failed")
+        await entered.wait()
+        removing = asyncio.create_task(running.hub.fleet.remove("r", HUB))
+        await asyncio.sleep(0)
+        answer.set()
+        await removing
+        await other.post(samples(other, 2))
+        await running.transport.committed()
+        assert other.acknowledged == 2
+        assert await stored(running, "r") == []
+        assert "docking.failed" not in await event_names(running)
+
+
+async def test_robot_that_cannot_be_removed_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flaky = make_flaky(monkeypatch)
+    async with running_hub(tmp_path) as running:
+        robot = running.robot("r")
+        await robot.post(samples(robot, 1))
+        await running.transport.committed()
+
+        async def refuse(_robot: str) -> None:
+            raise StoreError("the disk is full")
+
+        monkeypatch.setattr(flaky(), "remove_robot", refuse)
+        await robot.post(samples(robot, 2))
+        with pytest.raises(StoreError, match="the disk is full"):
+            await running.hub.fleet.remove("r", HUB)
+        await robot.post(samples(robot, 3))
+        await running.transport.committed()
+        assert robot.acknowledged == 3
+        assert await stored(running, "r") == [1, 2, 3]
+
+
+async def test_robot_is_not_refused_because_the_access_check_failed_for_a_moment(tmp_path: Path) -> None:
+    class Away(AuthProvider):
+        away = False
+
+        async def authenticate(self, connection: Connection) -> Access | None:
+            if self.away:
+                raise OSError("the directory server does not answer")
+            return None
+
+    provider = Away()
+    clock = VirtualClock()
+    async with running_hub(tmp_path, clock=clock) as running:
+        running.hub.fleet._auth = [provider, *running.hub.auth]
+        robot = running.robot("r")
+        await robot.presence(session="s1")
+        await robot.post(samples(robot, 1))
+        await running.transport.committed()
+        provider.away = True
+        assert (await robot.presence(session="s2")).outcome == "waiting"
+        provider.away = False
+        await clock.advance(UNDECIDED_FOR)
+        assert (await robot.presence(session="s2")).outcome == "committed"
+        await robot.post(samples(robot, 2))
+        await running.transport.committed()
+        assert await stored(running, "r") == [1, 2]
+        assert await quarantine(running) == []

@@ -2,9 +2,14 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import pytest
 
+from botyard.core.actor import HUB
+from botyard.core.events import EventNoted
+from botyard.store.base import EventRow
 from botyard.testing import VirtualClock, running_hub, wait_until
 from botyard_schemas import Time, topics
 from tests.hub.support import counters, get, quarantine, samples, stored
@@ -234,3 +239,21 @@ async def test_ingest_given_up_ranges_that_make_no_sense_are_an_event_like_any_o
         await running.transport.committed()
         assert robot.acknowledged == 6
         assert len((await get(running, "events", name="outbox"))["items"]) == 6
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"data": {"x": object()}}, {"data": {"file": "\udc80"}}, {"message": "\udc80"}, {"ts": 2**63}],
+    ids=["object", "text", "message", "time"],
+)
+async def test_event_of_a_plugin_that_no_store_can_take_holds_nothing_up(
+    tmp_path: Path, wrong: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running_hub(tmp_path) as running:
+        robot = running.robot("r")
+        event = EventRow(ts=running.hub.clock.now(), robot=None, actor="plugin:odd", name="odd.thing", severity="info")
+        running.hub.bus.publish(EventNoted(actor=HUB, event=msgspec.structs.replace(event, **wrong)))
+        await robot.post(samples(robot, 1))
+        await running.transport.committed()
+        assert robot.acknowledged == 1
+    assert "an event of plugin:odd cannot be stored and is left out" in caplog.text

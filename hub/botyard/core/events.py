@@ -1,6 +1,7 @@
 """Everything that happens inside the hub and that a part may listen to. Subscribe by class at the `Bus`."""
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
 
 from botyard.core.actor import Actor
 from botyard.core.samples import Column, columns_of
@@ -24,9 +25,11 @@ class RobotChanged(HubEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RobotLeaving(HubEvent):
-    """A robot is about to be removed: what it sent and is not committed yet need not be stored any more."""
+    """A robot is about to be removed, and nothing more of it is taken in. Whoever holds something of it that is on its
+    way to the store adds to `settled` what is to be waited for."""
 
     robot: str
+    settled: list[asyncio.Future[None]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ import asyncio
 import enum
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from botyard.plugin.api import Allow, AuthProvider, Connection, Deny
@@ -22,6 +23,7 @@ class Admission(enum.Enum):
     PENDING = "pending"
     REFUSED = "refused"
     RETIRED = "retired"
+    UNDECIDED = "undecided"
 
     @property
     def refusal(self) -> Reason:
@@ -42,6 +44,11 @@ class Admitted(NamedTuple):
     decision: tuple[Admission, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Failed(Deny):
+    """Nobody can tell just now: a visitor is turned away, and a robot keeps what it has until somebody can."""
+
+
 async def authenticate(providers: Sequence[AuthProvider], connection: Connection) -> Allow | Deny:
     """Ask the providers in order; the first opinion counts, and nobody's opinion is a refusal."""
     for provider in providers:
@@ -50,7 +57,7 @@ async def authenticate(providers: Sequence[AuthProvider], connection: Connection
                 access = await provider.authenticate(connection)
         except Exception:
             log.exception("%s failed on a connection of %s", type(provider).__name__, connection.robot or "a visitor")
-            return Deny("the access check failed, see the hub's log")
+            return Failed("the access check failed, see the hub's log")
         if access is not None:
             return access
     return Deny("no auth provider lets you in")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
@@ -12,18 +13,22 @@ from botyard.core.bus import Bus
 from botyard.core.config import FleetConfig
 from botyard.core.events import RobotChanged, RobotLeaving, RobotRemoved, RobotRetired, RobotSeen
 from botyard.core.tasks import Tasks
-from botyard.fleet.admission import Admission, Admitted, authenticate
+from botyard.fleet.admission import Admission, Admitted, Failed, authenticate
 from botyard.fleet.presence import PresenceTracker
 from botyard.fleet.record import RobotRecord
 from botyard.fleet.rows import Rows
 from botyard.fleet.watch import Notes, PresenceWatch
 from botyard.plugin.api import AuthProvider, Connection, Deny, Inbound
-from botyard.store.base import RobotRow, Store
+from botyard.store.base import RobotRow, Store, StoreError
 from botyard_schemas import Envelope, Presence, State
 from botyard_schemas.clock import Clock
 
 # Robots that wait to be accepted; more are refused, so that a stranger cannot fill the hub with names.
 MAX_PENDING = 1000
+# A removal waits so long for what the robot sent last; and when a provider failed, nobody is asked about the robot
+# again for so long: seconds.
+SETTLED_WITHIN = 5.0
+UNDECIDED_FOR = 2.0
 
 
 class Fleet:
@@ -39,6 +44,7 @@ class Fleet:
         # by robot: on which connection (transport, peer, token) it came last, and what was decided about that
         self._admissions: dict[str, Admitted] = {}
         self._meeting = asyncio.Lock()
+        self._undecided: dict[str, float] = {}
         self._removing: set[str] = set()
         self._rows = Rows(store, clock)
         self._notes = Notes(bus, clock)
@@ -82,6 +88,10 @@ class Fleet:
         record = self._robots.get(robot)
         return None if record is None or record.retired else record
 
+    def leaving(self, robot: str) -> bool:
+        """Whether the robot is just being removed."""
+        return robot in self._removing
+
     def all(self, *, retired: bool = False) -> list[RobotRecord]:
         """Records by id, of those that have not retired, or of all."""
         return [self._robots[robot] for robot in sorted(self._robots) if retired or not self._robots[robot].retired]
@@ -116,10 +126,16 @@ class Fleet:
         self, message: Inbound, robot: str, token: str | None, session: str | None
     ) -> tuple[Admission, str]:
         async with self._meeting:
+            if self._clock.monotonic() < self._undecided.get(robot, -math.inf):  # each question may take seconds
+                return Admission.UNDECIDED, "the access check failed, see the hub's log"
             connection = Connection("robot", message.transport, message.peer, token=token, robot=robot)
             access = await authenticate(self._auth, connection)
             if robot in self._removing:  # asked after all waiting, since what is kept below outlives this call
                 return Admission.REFUSED, "the robot is being removed"
+            if isinstance(access, Failed):
+                self._undecided = {known: at for known, at in self._undecided.items() if at > self._clock.monotonic()}
+                self._undecided[robot] = self._clock.monotonic() + UNDECIDED_FOR
+                return Admission.UNDECIDED, access.reason
             if isinstance(access, Deny):
                 decision = Admission.REFUSED, access.reason
             else:
@@ -242,7 +258,7 @@ class Fleet:
         return record
 
     async def remove(self, robot: str, actor: Actor) -> None:
-        """Forget a robot and everything that it sent. Raises KeyError."""
+        """Forget a robot and everything that it sent. Raises KeyError, and StoreError when nothing was removed."""
         await self._tasks.whole(self._remove(robot, actor), f"hub.fleet.remove {robot}")
 
     async def _remove(self, robot: str, actor: Actor) -> None:
@@ -250,8 +266,10 @@ class Fleet:
             raise KeyError(robot)
         self._removing.add(robot)
         self._admissions.pop(robot, None)
-        self._bus.publish(RobotLeaving(actor=actor, robot=robot))
+        leaving = RobotLeaving(actor=actor, robot=robot)
+        self._bus.publish(leaving)
         try:
+            await self._settled(leaving)
             with contextlib.suppress(KeyError):  # gone from the store already: something ended half way once
                 await self._store.remove_robot(robot)
             del self._robots[robot]
@@ -260,6 +278,14 @@ class Fleet:
             self._removing.discard(robot)
         self._notes.write(None, actor, "robot.removed", f"{robot} was removed with everything that it sent")
         self._bus.publish(RobotRemoved(actor=actor, robot=robot))
+
+    async def _settled(self, leaving: RobotLeaving) -> None:
+        """Wait until what the robot sent is in the store, to be removed with the rest. Raises StoreError."""
+        if not leaving.settled:
+            return
+        _, left = await asyncio.wait(leaving.settled, timeout=SETTLED_WITHIN)
+        if left:
+            raise StoreError(f"the store takes nothing in, so {leaving.robot} was not removed; try again later")
 
     # --- retiring and coming back
 

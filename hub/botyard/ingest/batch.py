@@ -95,17 +95,6 @@ class OpenBatch:
         self.rows.quarantine.append(row)
         self.cost += MESSAGE_COST + len(row.payload) // BYTES_PER_COST
 
-    def drop(self, robot: str) -> None:
-        """Do not store what this robot sent. That it was seen is still noted."""
-        rows = self.rows
-        if block := self._shards.get(shard_of(robot)):
-            block.payloads = [payload for payload in block.payloads if _sender.decode(payload).robot != robot]
-        rows.blocks = [kept for block in rows.blocks if (kept := _without(block, robot))]
-        rows.events = [row for row in rows.events if row.robot != robot or row.epoch is None]
-        rows.reports = [row for row in rows.reports if row.robot != robot]
-        rows.states = [row for row in rows.states if row.robot != robot]
-        rows.quarantine = [row for row in rows.quarantine if row.robot != robot]
-
     def close(self, tracker: Tracker) -> Batch:
         """What to commit: the rows and how far each epoch has come with them."""
         self.rows.blocks = [
@@ -120,23 +109,8 @@ class OpenBatch:
         return self.rows
 
 
-class _Sender(msgspec.Struct):
-    robot: str
-
-
-_sender = msgspec.json.Decoder(_Sender)
-_messages = msgspec.json.Decoder(list[msgspec.Raw])
-
-
-def _block(shard: int, start: int, end: int, payloads: Sequence[bytes | msgspec.Raw]) -> Block:
+def _block(shard: int, start: int, end: int, payloads: Sequence[bytes]) -> Block:
     return Block(shard, start, end, len(payloads), b"[" + b",".join(payloads) + b"]")
-
-
-def _without(block: Block, robot: str) -> Block | None:
-    if block.shard != shard_of(robot):
-        return block
-    left = [bytes(message) for message in _messages.decode(block.data) if _sender.decode(message).robot != robot]
-    return _block(block.shard, block.start, block.end, left) if left else None
 
 
 def _event_row(envelope: Envelope, body: Event) -> EventRow:

@@ -23,6 +23,7 @@ from botyard.ingest.batch import OpenBatch
 from botyard.ingest.tracker import Tracker
 from botyard.plugin.api import Transport
 from botyard.store.base import Committed, EventRow, Store, StoredEvent, StoreError
+from botyard.store.frames import HIGHEST, LOWEST
 from botyard_schemas import Ack, Envelope
 from botyard_schemas.clock import Clock
 
@@ -32,6 +33,20 @@ RETRY_AFTER = (0.2, 0.5, 1.0, 2.0, 5.0)
 # What a stop waits for the store, and what one message may wait for its transport: seconds.
 END_WITHIN = 20.0
 SEND_WITHIN = 5.0
+
+
+def unstorable(event: EventRow) -> str | None:
+    """Why no store can ever take the event, so that it must not hold up what it would be committed with; or None.
+
+    Robots' messages have been checked; this is for what the hub's own parts and plugins say.
+    """
+    if not LOWEST <= event.ts <= HIGHEST:
+        return f"ts: {event.ts} is no time in microseconds"
+    try:
+        msgspec.json.encode(event)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        return f"it is no JSON: {error}"
+    return None
 
 
 class Receipt(NamedTuple):
@@ -70,7 +85,7 @@ class Committer:
         self._room.set()
         self._unsubscribe = [
             self._bus.subscribe(EventNoted, lambda noted: self._record(noted.event)),
-            self._bus.subscribe(RobotLeaving, self._drop),
+            self._bus.subscribe(RobotLeaving, self._let_go),
         ]
         await self._tasks.__aenter__()
         self._tasks.start(self._commit_batches(), "hub.ingest.commit")
@@ -140,12 +155,14 @@ class Committer:
         else:
             self._failing.discard(transport.name)
 
-    def _drop(self, leaving: RobotLeaving) -> None:
-        for batch in (self._under_way, self.batch):
-            if batch:
-                batch.drop(leaving.robot)
+    def _let_go(self, leaving: RobotLeaving) -> None:
+        """What is on its way is committed first: a batch that the store has already cannot be changed any more."""
+        leaving.settled.extend(batch.done for batch in (self._under_way, self.batch) if batch and not batch.empty)
 
     def _record(self, event: EventRow) -> None:
+        if problem := unstorable(event):
+            log.error("an event of %s cannot be stored and is left out: %s", event.actor, problem)
+            return
         self.batch.record(event)
         self.receipt("committed")
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import msgspec
+
 from botyard.ingest.refusal import MAX_SEQ
 from botyard_schemas import Envelope, Event, topics
 
@@ -25,3 +27,13 @@ def given_up(envelope: Envelope) -> Iterator[tuple[str, int, int]]:
             first, last = span
             if 0 < first <= last <= MAX_SEQ:
                 yield epoch, first, last
+
+
+def restamped(envelope: Envelope, now: int) -> Envelope | None:
+    """The same with the time `now`, if it says that something was given up; None for any other message.
+
+    Such a message counts whatever its clock says: without it the hub would wait for ever for what will never come.
+    """
+    if not isinstance(envelope.body, Event) or not any(given_up(envelope)):
+        return None
+    return msgspec.structs.replace(envelope, ts=now, body=msgspec.structs.replace(envelope.body, dt=0))

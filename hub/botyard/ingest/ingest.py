@@ -15,7 +15,7 @@ from botyard.ingest.clockwatch import ClockWatch
 from botyard.ingest.committer import RETRY_AFTER, Committer, Receipt
 from botyard.ingest.correction import Correction, Uncertain, uncertain_row
 from botyard.ingest.express import Express
-from botyard.ingest.given_up import given_up
+from botyard.ingest.given_up import given_up, restamped
 from botyard.ingest.refusal import (
     KEPT_DETAIL,
     KEPT_TOPIC,
@@ -153,6 +153,11 @@ class Ingest:
         decision = self._fleet.admission(message, robot, token, session)
         if decision is None:
             decision = await self._meet(message, robot, token, session)
+            if self._fleet.leaving(robot):  # it may have begun while that was waited for
+                decision = Admission.REFUSED, "the robot is being removed"
+        if decision[0] is Admission.UNDECIDED:  # the robot keeps it, and sends it again
+            self.counters["waits_for_access"] += 1
+            return Receipt("waiting", None, decision[1])
         if decision[0] is Admission.RETIRED and wants_back(raw):
             decision = self._fleet.comes_back(robot)
         if decision[0] is not Admission.ACCEPTED:
@@ -173,6 +178,8 @@ class Ingest:
                 return Receipt("waiting", None, "unsynced: nothing is known of that boot's clock yet, see `time`")
             envelope = corrected
         sane, problem = self._times.split(envelope, raw)
+        if sane is None and (notice := restamped(envelope, message.received)):
+            sane, problem = notice, None
         if problem is not None and self._watch.holds(envelope):
             self.counters["waits_for_clock"] += 1
             return Receipt("waiting", None, f"{problem}, unless the hub's own clock is behind, as it seems")
@@ -313,7 +320,7 @@ class Ingest:
         address = topics.parse(message.topic)
         claimed = (error.raw or {}).get("robot")
         robot = address.robot if address else claimed
-        if not isinstance(robot, str) or self._fleet.get(robot) is None:
+        if not isinstance(robot, str) or self._fleet.get(robot) is None or self._fleet.leaving(robot):
             robot = None  # names that nobody has registered share one place, or inventing them would fill the disk
         if self._throttle.allows(robot or "", self._clock.monotonic()):
             self._committer.batch.quarantine(quarantine_row(message, error, robot))

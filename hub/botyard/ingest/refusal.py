@@ -28,7 +28,7 @@ def quarantine_row(message: Inbound, error: WireError, robot: str | None) -> Qua
         robot=robot,
         topic=message.topic[:KEPT_TOPIC] or None,
         reason=error.reason.value,
-        detail=str(error)[:KEPT_DETAIL],
+        detail=str(error)[:KEPT_DETAIL].encode("utf-8", "replace").decode(),
         size=len(message.payload),
         payload=message.payload[:KEPT_PAYLOAD].decode("utf-8", "replace").replace("\0", "\\0"),
     )

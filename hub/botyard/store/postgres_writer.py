@@ -145,7 +145,7 @@ class Writer:
         if problem := await session.keep_parts():
             if session.is_lost():
                 raise _LostError(problem)
-            log.error("there is no new part of the table sample, so the last one grows: %s", problem)
+            log.error("there is no new part of the table chunk, so the last one grows: %s", problem)
         if change is None or change.waiting.done():
             return
         try:

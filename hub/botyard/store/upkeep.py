@@ -24,6 +24,7 @@ PERIOD = 5.0  # seconds between looks at what is due
 AGE = 300.0  # seconds after which a shard is compacted
 BYTES = 4 << 20  # or when it has so many bytes
 MOST = 8 << 20  # bytes that one plan is made of
+RETRY = 60.0  # seconds until a shard that could not be compacted is tried again
 MERGE_PERIOD = 60.0  # seconds between looks for what can be merged
 GATHERED = 8  # small chunks, or parts of a rollup, that are worth merging
 SETTLED = 7_200_000_000  # µs after which a rollup hardly gets more parts
@@ -57,6 +58,7 @@ class Upkeep:
         self._bytes: Counter[int] = Counter()
         self._messages: Counter[int] = Counter()
         self._since: dict[int, float] = {}
+        self._not_before: dict[int, float] = {}
         self._tasks = Tasks()
         self._wake = asyncio.Event()
         self._asked: list[tuple[int | None, asyncio.Future[None]]] = []
@@ -139,7 +141,11 @@ class Upkeep:
 
     def _due(self) -> list[int]:
         now = self._clock.monotonic()
-        return [shard for shard, since in self._since.items() if now - since >= AGE or self._bytes[shard] >= BYTES]
+        return [
+            shard
+            for shard, since in self._since.items()
+            if (now - since >= AGE or self._bytes[shard] >= BYTES) and now >= self._not_before.get(shard, 0.0)
+        ]
 
     async def _answer(self, helper: Servant, asked: list[tuple[int | None, asyncio.Future[None]]]) -> None:
         for index, (shard, done) in enumerate(asked):
@@ -159,17 +165,21 @@ class Upkeep:
                     done.set_result(None)
 
     async def _keep_up(self, helper: Servant, due: list[int]) -> None:
-        try:
-            for shard in due:
+        problem = ""
+        for shard in due:
+            try:
                 await self._compact(helper, shard)
+            except StoreError as error:  # the others must not wait for it
+                problem = str(error)
+                self._not_before[shard] = self._clock.monotonic() + RETRY
+        try:
             if self._clock.monotonic() >= self._next_merge:
                 self._next_merge = self._clock.monotonic() + MERGE_PERIOD
                 await self._merge(helper, gathered=GATHERED)
                 await self._give_back()
         except StoreError as error:
-            self._say(str(error))
-        else:
-            self._say("")
+            problem = str(error)
+        self._say(problem)
 
     async def _compact(self, helper: Servant, shard: int) -> None:
         messages, size = self._messages.pop(shard, 0), self._bytes.pop(shard, 0)
