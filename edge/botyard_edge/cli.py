@@ -42,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _exit_code(error: Exception) -> int | None:
     """What the process ends with after an error whose sentence is for people; None: it is a mistake of ours."""
+    from botyard_edge.localdoor import DoorError
     from botyard_edge.membership import MembershipError
     from botyard_edge.outbox import OutboxError
     from botyard_edge.plugins import PluginError
@@ -50,7 +51,7 @@ def _exit_code(error: Exception) -> int | None:
 
     if isinstance(error, SettingsError | PluginError):
         return SETTINGS_ARE_WRONG
-    return CANNOT_RUN if isinstance(error, OutboxError | MembershipError | RecordingError) else None
+    return CANNOT_RUN if isinstance(error, OutboxError | MembershipError | RecordingError | DoorError) else None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -77,6 +78,11 @@ def _parser() -> argparse.ArgumentParser:
     returning = commands.add_parser("return", help="let a retired robot take part again")
     returning.add_argument("settings", type=Path, metavar="robot.yaml")
     returning.set_defaults(work=_return)
+    estop = commands.add_parser("estop", help="at the robot: see why it does not move, stop it, or clear a stop")
+    estop.add_argument("do", choices=("status", "set", "clear"))
+    estop.add_argument("settings", type=Path, metavar="robot.yaml")
+    estop.add_argument("--reason", default="", help="why, for the record (with set)")
+    estop.set_defaults(work=_estop)
     listing = commands.add_parser("drivers", help="list the drivers that can be named in robot.yaml")
     listing.set_defaults(work=_drivers)
     return parser
@@ -209,6 +215,25 @@ def _membership(settings: Path) -> "Membership":
 
     config = load_config(settings, os.environ)
     return Membership(config, SystemClock(), random.Random(), make_transports(config))
+
+
+def _estop(arguments: argparse.Namespace) -> int:
+    import getpass
+
+    from botyard_edge.config import load_config
+    from botyard_edge.localdoor import DoorError, Request, ask
+
+    path = load_config(arguments.settings, os.environ).door_file
+    if path is None:
+        raise DoorError("this robot keeps nothing on disk (outbox.path), so it has no local door either")
+    answer = ask(path, Request(arguments.do, getpass.getuser(), arguments.reason))
+    print(f"mode: {answer.mode}")
+    for cause in answer.causes:
+        lasts = "lasts" if cause.active else "has gone, and waits to be cleared"
+        print(f"  {cause.level}: {cause.reason} ({lasts})")
+    if answer.refused is not None:
+        print(answer.refused, file=sys.stderr)
+    return CANNOT_RUN if answer.refused is not None else 0
 
 
 def _drivers(arguments: argparse.Namespace) -> int:

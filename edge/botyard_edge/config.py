@@ -103,6 +103,11 @@ class Config:
         """Where it is remembered that the robot must not move: beside the outbox, if that is on disk."""
         return self._beside("safety")
 
+    @property
+    def door_file(self) -> Path | None:
+        """The socket for people at the robot: beside the outbox, if that is on disk."""
+        return self._beside("local.sock")
+
     def _beside(self, suffix: str) -> Path | None:
         if self.outbox.path is None:
             return None

@@ -21,6 +21,7 @@ from botyard_edge.durable import SqliteOutbox
 from botyard_edge.hosting import DriverHost
 from botyard_edge.hubtime import HubClock
 from botyard_edge.link import Link
+from botyard_edge.localdoor import LocalDoor
 from botyard_edge.memory import MemoryOutbox
 from botyard_edge.node import END_WITHIN, Node, RestartPolicy, Work
 from botyard_edge.outbox import Outbox
@@ -65,7 +66,7 @@ class Runtime:
     ) -> None:
         self.config = config
         self.bus = Bus()
-        real_time = isinstance(clock, SystemClock)
+        self._real_time = real_time = isinstance(clock, SystemClock)
         self.clock = clock = HubClock(clock, boot or f"{rng.getrandbits(64):016x}")
         self.boots = Boots(config.robot, config.clock_file)
         clock.boots = lambda: self.boots.earlier(clock)
@@ -123,6 +124,8 @@ class Runtime:
             if known := self.boots.load(self.clock.boot):
                 self.clock.remember(known)
             await stack.enter_async_context(self._safeguard)
+            if self._real_time and self.config.door_file:
+                await stack.enter_async_context(LocalDoor(self.config.door_file, self.safety))
             await stack.enter_async_context(self.outbox)
             if self._recorder is not None:
                 await stack.enter_async_context(self._recorder)

@@ -13,10 +13,12 @@ from gpiozero.pins.mock import MockFactory, MockPin, MockPWMPin, MockTriggerPin
 
 from botyard_edge.config import load_config
 from botyard_edge.driver import Command, CommandRejectedError, ConfigurationError, Driver, DriverContext
+from botyard_edge.safety import ClearRefusedError
 from botyard_edge.testing import VirtualClock, settle
 from botyard_plugins.gpio.devices import SPEED_OF_SOUND
+from botyard_schemas import Report
 from botyard_schemas.settings import SettingsError
-from tests.plugins.conftest import ROOT, Notes
+from tests.plugins.conftest import ROOT, Notes, Robot
 
 HARDWARE = ROOT / "docs" / "robots" / "hardware.md"
 
@@ -217,3 +219,43 @@ def test_options_that_cannot_work_are_said_with_file_line_and_key(tmp_path: Path
         load_config(path, {})
     assert problem in str(caught.value)
     assert str(caught.value).startswith(f"{path}:5: ")
+
+
+async def test_emergency_stop_input_latches_the_whole_robot_until_it_is_cleared_there(
+    pins: MockFactory, robot: Callable[..., Robot]
+) -> None:
+    whole = robot("gpio", {"devices": {"estop": ESTOP, "wheel": {**WHEEL, "timeout": 60}}})
+    task = asyncio.create_task(whole.runtime.run())
+    await whole.clock.advance(0.1)
+    safety = whole.runtime.safety
+
+    async def send(number: int, value: float) -> Report:
+        command = Command(f"c{number}", "wheel", whole.clock.now() + 60_000_000, {"value": value})
+        whole.hub.command("r1", command)
+        await whole.clock.advance(0.1)
+        return [report for report in whole.hub.bodies("r1", Report) if report.command == command.id][-1]
+
+    try:
+        assert safety.mode == "estop", "the contact is open from the start"
+        pins.pin(4).drive_low()
+        await settle()
+        safety.clear("Kim")
+        assert (await send(1, 0.6)).status == "succeeded"
+        pins.pin(4).drive_high()
+        await settle()
+        assert pins.pin(5).state == 0
+        assert safety.reason == "gpio/estop is pressed"
+        with pytest.raises(ClearRefusedError):
+            safety.clear("Kim")
+        pins.pin(4).drive_low()
+        await settle()
+        assert (await send(2, 0.6)).reason == "the robot is in estop mode: gpio/estop is pressed"
+        assert pins.pin(5).state == 0
+        safety.clear("Kim")
+        assert (await send(3, 0.6)).status == "succeeded"
+        assert pins.pin(5).state == pytest.approx(0.6)
+        whole.runtime.safety.halt()
+        assert pins.pin(5).state == 0, "without the event loop"
+    finally:
+        whole.runtime.stop()
+        await whole.clock.advance_until(task.done)

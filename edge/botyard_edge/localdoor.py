@@ -1,0 +1,131 @@
+"""The robot's local door: a Unix socket beside the outbox, through which people at the robot see why it does not move,
+stop it, and clear what is latched. Only the user that the edge runs as, and root, may use it.
+
+Each connection is one request and one answer, a JSON object and a line each.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import msgspec
+
+from botyard_edge.safety import ClearRefusedError, SafetyNode
+
+log = logging.getLogger(__name__)
+
+# Bytes of a request, seconds for it, and connections at a time.
+LARGEST, WITHIN, BACKLOG = 16_384, 5.0, 8
+
+
+class DoorError(Exception):
+    """Nobody answers at the door."""
+
+
+class Request(msgspec.Struct):
+    """What somebody wants; `who` and `reason` are for the record."""
+
+    do: Literal["status", "set", "clear"]
+    who: str = ""
+    reason: str = ""
+
+
+class Why(msgspec.Struct):
+    """One cause: why the robot does not move, and whether that lasts."""
+
+    level: str
+    reason: str
+    since: int
+    latched: bool
+    active: bool
+
+
+class Answer(msgspec.Struct):
+    """The mode after the request. `refused`: why it was not done."""
+
+    mode: str
+    causes: list[Why]
+    refused: str | None = None
+
+
+def serve(safety: SafetyNode, request: Request) -> Answer:
+    """Do what is asked."""
+    refused: str | None = None
+    if request.do == "set":
+        words = f"{request.who or 'somebody'} pressed the emergency stop at the robot"
+        safety.estop(f"{words}: {request.reason}"[:1024] if request.reason else words)
+    elif request.do == "clear":
+        try:
+            safety.clear(request.who or "somebody")
+        except ClearRefusedError as error:
+            refused = str(error)
+    causes = [Why(one.level, one.reason, one.since, one.latched, one.active) for one in safety.core.causes]
+    return Answer(safety.mode, causes, refused)
+
+
+class LocalDoor:
+    """Open while its `async with` lasts. A door that cannot be opened is told in the log: the robot works without."""
+
+    def __init__(self, path: Path, safety: SafetyNode) -> None:
+        self._path = path
+        self._safety = safety
+        self._server: asyncio.Server | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path.unlink(missing_ok=True)
+            listener = socket.socket(socket.AF_UNIX)
+            with _short(self._path) as address:
+                listener.bind(address)
+            self._path.chmod(0o600)
+            self._server = await asyncio.start_unix_server(self._answer, sock=listener, limit=LARGEST, backlog=BACKLOG)
+        except OSError as error:
+            log.warning("%s cannot be opened, so `botyard-edge estop` does not reach this robot: %s", self._path, error)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            line = await asyncio.wait_for(reader.readline(), WITHIN)
+            answer: Any = serve(self._safety, msgspec.json.decode(line, type=Request))
+        except (msgspec.DecodeError, ValueError, TimeoutError, OSError) as error:
+            answer = {"error": f"not a request: {error}"}
+        with contextlib.suppress(OSError):
+            writer.write(msgspec.json.encode(answer) + b"\n")
+            await writer.drain()
+        writer.close()
+
+
+def ask(path: Path, request: Request) -> Answer:
+    """Ask a robot that is running; blocks. Raises DoorError."""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection, _short(path) as address:
+            connection.settimeout(WITHIN)
+            connection.connect(address)
+            connection.sendall(msgspec.json.encode(request) + b"\n")
+            with connection.makefile("rb") as stream:
+                return msgspec.json.decode(stream.readline(), type=Answer)
+    except (OSError, msgspec.DecodeError) as error:
+        raise DoorError(f"no edge answers at {path}: {error}") from error
+
+
+@contextlib.contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """The socket's address: a path through the open folder, since addresses are at most 107 bytes long."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)

@@ -1,0 +1,72 @@
+"""The local door of a robot, over a real socket and with the real command."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from botyard_edge.cli import main
+from botyard_edge.localdoor import DoorError, LocalDoor, Request, ask
+from botyard_edge.safety import SafetyNode
+from botyard_edge.testing import VirtualClock
+
+
+async def call(path: Path, do: str, reason: str = "") -> tuple[int, Path]:
+    arguments = ["estop", do, str(path), *(["--reason", reason] if reason else [])]
+    return await asyncio.to_thread(main, arguments), path
+
+
+def robot(tmp_path: Path) -> Path:
+    # Longer than the address of a socket may be.
+    folder = tmp_path / ("deep" * 30)
+    folder.mkdir()
+    path = folder / "robot.yaml"
+    path.write_text("robot: r1\ndrivers: {sim: {}}\n")
+    return path
+
+
+async def test_stop_is_set_and_cleared_at_the_robot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = robot(tmp_path)
+    safety = SafetyNode(clock=VirtualClock())
+    door = path.parent / "state" / "r1.outbox.db.local.sock"
+    async with LocalDoor(door, safety):
+        assert door.stat().st_mode & 0o777 == 0o600
+        assert (await call(path, "set", "a child on the floor"))[0] == 0
+        assert safety.mode == "estop"
+        assert "estop: " in capsys.readouterr().out
+        safety.heard("io", {"estop_inputs": {"red": True}})
+        assert (await call(path, "clear"))[0] == 1
+        assert "cannot be cleared while its cause lasts: io/red is pressed" in capsys.readouterr().err
+        safety.heard("io", {"estop_inputs": {"red": False}})
+        assert (await call(path, "status"))[0] == 0
+        said = capsys.readouterr().out
+        assert "mode: estop" in said
+        assert (
+            "pressed the emergency stop at the robot: a child on the floor (has gone, and waits to be cleared)" in said
+        )
+        assert (await call(path, "clear"))[0] == 0
+        assert safety.core.causes.level is None
+    assert not door.exists()
+
+
+async def test_robot_that_does_not_run_is_told_in_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (await call(robot(tmp_path), "status"))[0] == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+async def test_rubbish_at_the_door_is_answered_and_harms_nothing(tmp_path: Path) -> None:
+    safety = SafetyNode(clock=VirtualClock())
+    door = tmp_path / "door"
+    async with LocalDoor(door, safety):
+        for rubbish in (b"\n", b"\0\xff\n", b'{"do": "dance"}\n', b"x" * 40_000 + b"\n", b"[" * 10_000 + b"\n"):
+            reader, writer = await asyncio.open_unix_connection(door)
+            writer.write(rubbish)
+            assert b"error" in await reader.readline()
+            writer.close()
+            await writer.wait_closed()
+        answer = await asyncio.to_thread(ask, door, Request("status"))
+        assert answer.mode == "auto"
+    with pytest.raises(DoorError, match="no edge answers"):
+        await asyncio.to_thread(ask, door, Request("status"))
