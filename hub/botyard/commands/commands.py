@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
-import secrets
 from collections.abc import Callable, Iterable
 from typing import Any, Self
 
@@ -56,6 +56,7 @@ class Commands:
         # by robot and command, by status
         self._reported: dict[tuple[str, str], dict[str, ReportRow]] = {}
         self._wanted = asyncio.Event()
+        self._numbers = itertools.count()
         self._unsubscribe: list[Callable[[], None]] = []
         self._sender = Sender(fleet, bus, clock, self._move)
 
@@ -101,7 +102,7 @@ class Commands:
             raise KeyError(robot)
         now = self._clock.now()
         row = CommandRow(
-            id=wanted.id or f"cmd-{secrets.token_hex(8)}",
+            id=wanted.id or f"cmd-{now:x}-{next(self._numbers):x}",
             robot=robot,
             name=wanted.name,
             args=wanted.args,
