@@ -58,7 +58,7 @@ class Upkeep:
         self._bytes: Counter[int] = Counter()
         self._messages: Counter[int] = Counter()
         self._since: dict[int, float] = {}
-        self._not_before: dict[int, float] = {}
+        self._failed: dict[int, tuple[float, str]] = {}  # by shard: when it is tried again, and what was wrong
         self._tasks = Tasks()
         self._wake = asyncio.Event()
         self._asked: list[tuple[int | None, asyncio.Future[None]]] = []
@@ -144,7 +144,7 @@ class Upkeep:
         return [
             shard
             for shard, since in self._since.items()
-            if (now - since >= AGE or self._bytes[shard] >= BYTES) and now >= self._not_before.get(shard, 0.0)
+            if (now - since >= AGE or self._bytes[shard] >= BYTES) and now >= self._failed.get(shard, (now, ""))[0]
         ]
 
     async def _answer(self, helper: Servant, asked: list[tuple[int | None, asyncio.Future[None]]]) -> None:
@@ -165,13 +165,14 @@ class Upkeep:
                     done.set_result(None)
 
     async def _keep_up(self, helper: Servant, due: list[int]) -> None:
-        problem = ""
         for shard in due:
             try:
                 await self._compact(helper, shard)
             except StoreError as error:  # the others must not wait for it
-                problem = str(error)
-                self._not_before[shard] = self._clock.monotonic() + RETRY
+                self._failed[shard] = self._clock.monotonic() + RETRY, str(error)
+            else:
+                self._failed.pop(shard, None)
+        problem = next((sentence for _, sentence in self._failed.values()), "")
         try:
             if self._clock.monotonic() >= self._next_merge:
                 self._next_merge = self._clock.monotonic() + MERGE_PERIOD
