@@ -27,7 +27,7 @@ from botyard_schemas.fast import Vocabulary, decode_telemetry
 MAX_LANES = 50_000
 # The fleet hears of a robot's signs of life at most this often (seconds), and of so many robots' in a second.
 SEEN_EVERY = 1.0
-SEEN_PER_SECOND = 500
+SEEN_PER_SECOND = 200
 
 
 class Lane:

@@ -30,7 +30,7 @@ RECENT_EVENTS = 50
 REMEMBERED_BYTES = 16 * 1024 * 1024
 # A sign of life alone is shown at most this often for one robot (seconds), and for so many robots in a second.
 SEEN_EVERY = 1.0
-SEEN_PER_SECOND = 500
+SEEN_PER_SECOND = 200
 
 
 class Event(NamedTuple):
