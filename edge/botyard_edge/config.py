@@ -149,6 +149,7 @@ def load_config(path: Path, environ: Mapping[str, str], *, plugins: pluggy.Plugi
     for keys, sentence in wrong:
         whole = ("safety", *keys)
         problems.append(f"{settings.locate(path, whole)}: {field_path(list(whole))}: {sentence}")
+    problems += _wrong_nodes(safety, loaded["drivers"], path)
     if problems:
         raise SettingsError(problems)
     problems += _wrong_options(loaded["drivers"], known, path)
@@ -248,6 +249,14 @@ def _beyond_the_schema(link: Mapping[str, Any], path: Path) -> Iterator[str]:
         for key in ("ca", "certificate", "key"):
             if tls.get(key) and not (path.resolve().parent / tls[key]).is_file():
                 yield f"{settings.locate(path, (*keys, 'tls', key))}: {name}.tls.{key}: there is no file {tls[key]!r}"
+
+
+def _wrong_nodes(safety: Policy | None, named: Mapping[str, Any], path: Path) -> Iterator[str]:
+    known = [f"driver.{name}" for name in named]
+    for name in sorted(safety.watchdogs.required - set(known)) if safety else ():
+        where = settings.locate(path, ("safety", "watchdogs", "required_nodes"))
+        said = f"{name!r} is no driver of this robot, known are {', '.join(known)}"
+        yield f"{where}: safety.watchdogs.required_nodes: {said}"
 
 
 def _wrong_topics(topics: Sequence[str], path: Path) -> Iterator[str]:

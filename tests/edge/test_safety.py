@@ -357,6 +357,24 @@ async def test_robot_that_was_killed_in_motion_starts_at_rest_and_tells_the_hub(
     await world.finish(task)
 
 
+def test_stream_of_velocities_does_not_make_the_robot_forget_what_else_it_has_done(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    node = latched(tmp_path / "latch", clock)
+    goto = Command("goto-1", "goto", clock.now() + 1_000_000)
+    assert node.judge(goto, GOTO, lambda _: None).args is not None
+    node.finish(Report("goto-1", "succeeded"), GOTO)
+    for number in range(5000):
+        drive = Command(f"v{number}", "drive", clock.now() + 1_000_000, {"v": 0.5})
+        assert node.judge(drive, DRIVE, lambda _: None).args is not None
+        node.finish(Report(drive.id, "succeeded"), DRIVE)
+    node.at_rest()
+    node.close()
+    for known in (node, latched(tmp_path / "latch", clock)):
+        assert known.judge(goto, GOTO, lambda _: None).report == Report("goto-1", "succeeded")
+        assert known.judge(drive, DRIVE, lambda _: None).report == Report(drive.id, "succeeded")
+        known.close()
+
+
 # --- the event loop
 
 

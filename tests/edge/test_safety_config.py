@@ -69,6 +69,11 @@ def test_without_the_section_there_is_no_policy(tmp_path: Path) -> None:
             6,
             "geofence.polygons_m[0]: the polygon crosses itself: the edge from corner 1 meets the one from corner 3",
         ),
+        (
+            "watchdogs:\n  required_nodes: [driver.bas]",
+            5,
+            "'driver.bas' is no driver of this robot, known are driver.sim",
+        ),
         ("keep_out:\n  polygons_m:\n  - [[0, 0], [2, 2]]", 6, "the polygon has 2 corners, expected at least 3"),
     ],
 )

@@ -151,10 +151,10 @@ class SafetyCore:
                 moves = lasting = False
             elif (timeout := self.policy.watchdogs.command_timeout) is not None:
                 self._stale_at = steady + timeout
-        self._do(Note(self.ledger.begin(command.id, Begun(command.name, moves, lasting))))
+        stream = motion is not None and motion.kind == "velocity"
+        self._do(Note(self.ledger.begin(command.id, Begun(command.name, moves, lasting, stream))))
         # A stream of velocities would wear the disk out; that the robot moves is written at its first.
-        stream = motion is not None and motion.kind == "velocity" and (was_moving or not moves)
-        return Verdict(args, sync=not stream)
+        return Verdict(args, sync=not (stream and (was_moving or not moves)))
 
     def _blind(self) -> str | None:
         """Which limit cannot be kept, since nothing has been heard yet of what it is about."""

@@ -10,19 +10,21 @@ import msgspec
 from botyard_edge.safety.effects import Record
 from botyard_schemas.messages import Report
 
-# Ends of commands that are remembered.
-REMEMBERED = 4096
+# Ends of commands that are remembered, and of velocities, which come in streams and must not push out the others.
+REMEMBERED, OF_STREAMS = 4096, 512
 # Bytes of a report above which its result is not remembered.
 LARGE = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A command that is being executed: `moves` the robot, and it goes on moving afterwards (`lasting`)."""
+    """A command that is being executed: `moves` the robot, and it goes on moving afterwards (`lasting`). It may be one
+    of a `stream` of velocities."""
 
     name: str
     moves: bool
     lasting: bool
+    stream: bool = False
 
 
 class Ledger:
@@ -32,10 +34,11 @@ class Ledger:
         self.running: dict[str, Begun] = {}
         self.lasting: str | None = None
         self._ends: OrderedDict[str, Report] = OrderedDict()
+        self._streams: OrderedDict[str, Report] = OrderedDict()
 
     def end_of(self, command: str) -> Report | None:
         """The final report of a command, when it is remembered."""
-        return self._ends.get(command)
+        return self._ends.get(command) or self._streams.get(command)
 
     @property
     def moving(self) -> bool:
@@ -49,15 +52,17 @@ class Ledger:
             self.lasting = begun.name
         return {"begun": command, "name": begun.name, "moves": begun.moves, "lasting": begun.lasting}
 
-    def end(self, report: Report) -> Record:
+    def end(self, report: Report, *, stream: bool = False) -> Record:
         """A command has ended, or was refused."""
-        self.running.pop(report.command, None)
+        begun = self.running.pop(report.command, None)
+        stream = stream or (begun is not None and begun.stream)
         if len(msgspec.json.encode(report)) > LARGE:
             report = msgspec.structs.replace(report, result=None)
-        self._ends[report.command] = report
-        if len(self._ends) > REMEMBERED:
-            self._ends.popitem(last=False)
-        return {"end": msgspec.to_builtins(report)}
+        ends, most = (self._streams, OF_STREAMS) if stream else (self._ends, REMEMBERED)
+        ends[report.command] = report
+        if len(ends) > most:
+            ends.popitem(last=False)
+        return _ended(report, stream=stream)
 
     def rest(self) -> Record | None:
         """The robot was brought to rest; None when it did not move on by itself."""
@@ -68,7 +73,8 @@ class Ledger:
 
     def records(self) -> list[Record]:
         """The least records from which `replay` makes the same ledger again."""
-        made: list[Record] = [{"end": msgspec.to_builtins(report)} for report in self._ends.values()]
+        made = [_ended(report, stream=False) for report in self._ends.values()]
+        made += [_ended(report, stream=True) for report in self._streams.values()]
         if self.lasting is not None:
             made.append({"moves_on": self.lasting})
         made += [
@@ -84,13 +90,17 @@ class Ledger:
                 self.begin(str(record["begun"]), Begun(*(_of(record, key) for key in ("name", "moves", "lasting"))))
             elif "end" in record:
                 try:
-                    self.end(msgspec.convert(record["end"], Report))
+                    self.end(msgspec.convert(record["end"], Report), stream=bool(record.get("stream")))
                 except msgspec.ValidationError:
                     continue
             elif "moves_on" in record:
                 self.lasting = str(record["moves_on"])
             elif "rest" in record:
                 self.lasting = None
+
+
+def _ended(report: Report, *, stream: bool) -> Record:
+    return {"end": msgspec.to_builtins(report), **({"stream": True} if stream else {})}
 
 
 def _of(record: Record, key: str) -> Any:
