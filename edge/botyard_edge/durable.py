@@ -29,7 +29,7 @@ from botyard_edge.outbox import LIMITS, Entry, Limits, new_epoch
 from botyard_edge.outboxcore import need
 from botyard_edge.outboxdisk import OutboxDisk
 from botyard_edge.outboxfile import Loaded, OutboxFile
-from botyard_edge.ranges import Held, joined, minus
+from botyard_edge.ranges import Held, Span, joined, minus
 from botyard_edge.retention import Row, victims
 from botyard_edge.unwritten import Unwritten
 from botyard_edge.writing import GROUP, LEAP, Durability, WrittenOutbox
@@ -124,7 +124,12 @@ class SqliteOutbox(WrittenOutbox):
         if not loaded.clean:
             log.warning("the edge was cut off last time; what was not written then is lost unless the hub has it")
             self._next += LEAP
-            self._announce([(loaded.next, self.head)], "cut off")
+            self._announce(self._missing(), "cut off")
+
+    def _missing(self) -> list[Span]:
+        """What the hub would wait for in vain: given, and neither acknowledged nor held nor named."""
+        named = [span for notice in self._notices.values() for span in notice.ranges]
+        return minus([(self.acknowledged + 1, self.head)], joined([*self._held, *named]))
 
     def _begin_without_file(self, epoch: str) -> None:
         """Another epoch, in memory alone."""

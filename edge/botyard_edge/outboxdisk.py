@@ -77,10 +77,13 @@ class OutboxDisk:
         self.usable, self.rows, self.bytes = False, 0, 0
         self.note(f"{self.path} cannot be used before the next start: {error}")
 
-    async def replace(self, why: str, epoch: str, start: int) -> None:
-        """Set the file aside, and begin a new one of the same epoch whose next number is `start`. Raises as `open`."""
+    async def replace(self, why: str, epoch: str, start: int, acknowledged: int) -> None:
+        """Set the file aside, and begin a new one of the same epoch whose next number is `start`. Raises as `open`.
+
+        Until it is written to, a start from it names everything that is not acknowledged as lost.
+        """
         await self._set_aside(why)
-        await self._elsewhere.run(lambda: self._file.open(epoch, start=start))
+        await self._elsewhere.run(lambda: self._file.open(epoch, start=start, acknowledged=acknowledged))
         self.rows = self.bytes = 0
 
     async def commit(self, work: Work) -> None:

@@ -70,8 +70,8 @@ class OutboxFile:
         self._robot = robot
         self._db: sqlite3.Connection | None = None
 
-    def open(self, epoch: str, *, start: int = 1) -> Loaded:
-        """Open the file, or make it with this epoch, whose next number is `start`.
+    def open(self, epoch: str, *, start: int = 1, acknowledged: int = 0) -> Loaded:
+        """Open the file, or make it with this epoch, whose next number is `start` and of which so much is acknowledged.
 
         Waits `patience` seconds for another process to let go of it. Raises BrokenFileError, OutboxError when another
         process has it open, and sqlite3.Error or OSError when the disk does not allow it.
@@ -79,7 +79,7 @@ class OutboxFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._db = sqlite3.connect(self.path, timeout=self._patience, isolation_level=None, check_same_thread=False)
-            return self._load(self._db, epoch, start)
+            return self._load(self._db, (epoch, start, acknowledged))
         except sqlite3.Error as error:
             self.close()
             raise _told(error, self.path) from error
@@ -172,7 +172,7 @@ class OutboxFile:
                 db.execute("DELETE FROM message WHERE seq BETWEEN ? AND ?", span)
         return rows, size
 
-    def _load(self, db: sqlite3.Connection, epoch: str, start: int) -> Loaded:
+    def _load(self, db: sqlite3.Connection, begun: tuple[str, int, int]) -> Loaded:
         # One user: no other process may write in between, and the index of the log stays in memory, not in a file.
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
         version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -184,7 +184,7 @@ class OutboxFile:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("BEGIN IMMEDIATE")
         if version == 0:
-            self._create(db, epoch, start)
+            self._create(db, *begun)
         db.execute("COMMIT")
         found = db.execute("SELECT robot, epoch, next, acknowledged, dropped, clean FROM meta").fetchall()
         if len(found) != 1:
@@ -198,12 +198,13 @@ class OutboxFile:
                 raise BrokenFileError(str(problem))
         return self._contents(db, (known, following, acknowledged, dropped, bool(clean)))
 
-    def _create(self, db: sqlite3.Connection, epoch: str, start: int) -> None:
+    def _create(self, db: sqlite3.Connection, epoch: str, start: int, acknowledged: int) -> None:
         if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             raise BrokenFileError("it is a database of something else")
         for statement in _TABLES.split(";"):
             db.execute(statement)
-        db.execute("INSERT INTO meta VALUES (?, ?, ?, 0, 0, ?)", (self._robot, epoch, start, start == 1))
+        meta = (self._robot, epoch, start, acknowledged, start == 1)
+        db.execute("INSERT INTO meta VALUES (?, ?, ?, ?, 0, ?)", meta)
         db.execute(f"PRAGMA user_version = {VERSION}")
 
     def _contents(self, db: sqlite3.Connection, meta: tuple[str, int, int, int, bool]) -> Loaded:

@@ -204,7 +204,7 @@ class WrittenOutbox(OutboxCore):
 
     async def _replace_file(self, why: str) -> None:
         """Go on with a new file and what is in memory; the hub hears what is lost."""
-        await self._disk.replace(why, self.epoch, self._next)
+        await self._disk.replace(why, self.epoch, self._next, self.acknowledged)
         kept = {seq: notice.entry for seq, notice in self._notices.items()} | self._entries
         self._unwritten = Unwritten((kept[seq] for seq in sorted(kept)), self._clock.monotonic())
         self._doomed = []

@@ -6,13 +6,15 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
+from botyard.ingest.given_up import given_up
+from botyard.ingest.tracker import Tracker
 from botyard_edge.blocking import Inline
 from botyard_edge.durable import MEMORY, SqliteOutbox
 from botyard_edge.notices import DROPPED
@@ -24,6 +26,7 @@ from botyard_schemas.messages import Pose
 
 from .conftest import kill_without_warning
 
+T = TypeVar("T")
 NOTE = Event("e", "info")
 STATE = State("auto", "ok")
 
@@ -56,6 +59,16 @@ async def seqs(outbox: SqliteOutbox) -> list[int]:
 def dropped(entries: list[Entry]) -> list[dict[str, Any]]:
     bodies = [decode(entry.payload).body for entry in entries]
     return [body.data for body in bodies if isinstance(body, Event) and body.name == DROPPED]
+
+
+def deliver(hub: Tracker, entries: list[Entry]) -> int:
+    """Give these to the hub; returns how far their epoch is complete there."""
+    for entry in entries:
+        message = decode(entry.payload)
+        hub.offer("r1", message.epoch, message.seq)
+        for span in given_up(message):
+            hub.settle("r1", *span)
+    return hub.position("r1", message.epoch).seq
 
 
 async def test_outbox_closed_and_opened_again_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -353,6 +366,45 @@ async def test_file_that_breaks_while_it_is_used_is_replaced_and_what_was_in_it_
     async with opened(tmp_path / "after" / "r1.db", clock) as outbox:
         assert outbox.epoch == epoch
         assert outbox.head > 1001, "no number is given twice, even if the new file was never written"
+
+
+class Snapshots(Inline):
+    """Keeps the file as a power cut would leave it after each thing that is done with it."""
+
+    def __init__(self, path: Path) -> None:
+        self.taken: list[Path] = []
+        self._path = path
+
+    async def run(self, work: Callable[[], T]) -> T:
+        done = work()
+        self.taken.append(self._path.parent / f"after-{len(self.taken)}")
+        kill_without_warning(self._path, self.taken[-1])
+        return done
+
+
+async def test_power_cut_while_a_broken_file_is_replaced_leaves_no_number_that_the_hub_waits_for(
+    tmp_path: Path,
+) -> None:
+    path, clock, hub = tmp_path / "r1.db", VirtualClock(), Tracker()
+    snapshots = Snapshots(path)
+    async with SqliteOutbox("r1", path, clock=clock, rng=random.Random(1), elsewhere=snapshots) as outbox:
+        for value in range(600):
+            await outbox.put(sample(value))
+        await clock.advance(2)
+        assert deliver(hub, await outbox.read(0, 3)) == 3
+        outbox.ack(outbox.epoch, 3)
+        before, positions = len(snapshots.taken), [hub.position("r1", outbox.epoch)]
+        broken = sqlite3.DatabaseError("database disk image is malformed")
+        broken.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        await outbox._fail(broken)
+        await clock.advance(2)
+    cuts = [cut for cut in snapshots.taken[before:] if (cut / "r1.db").exists()]
+    assert len(cuts) >= 2, "one before the new file is written to for the first time, and one after"
+    for cut in cuts:
+        async with opened(cut / "r1.db", clock, seed=2) as after:
+            hub = Tracker(positions)
+            await after.put(NOTE)
+            assert deliver(hub, await everything(after)) == after.head
 
 
 async def test_file_that_another_edge_uses_is_refused_and_left_alone(tmp_path: Path) -> None:
