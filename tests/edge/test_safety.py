@@ -123,6 +123,9 @@ async def test_robot_without_a_section_safety_moves_as_it_is_told(
         await world.clock.advance(5)
         assert robot.base.speed == 9.0
         assert (robot.mode, robot.events) == ("auto", [])
+        refused = robot.report(await robot.send("drive", v="fast"))
+        assert (refused.status, refused.reason) == ("rejected", "args.v: 'fast' is no finite number")
+        assert robot.report(await robot.send("drive", v=1.0)).status == "succeeded"
 
 
 async def test_emergency_stop_halts_ends_motion_and_stays_until_it_is_cleared_at_the_robot(

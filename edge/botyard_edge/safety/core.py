@@ -120,11 +120,11 @@ class SafetyCore:
                 return self._refuse(command, blind)
         try:
             args = self._limited(motion, command.args, steady)
+            if args != command.args and (wrong := problem(args)):
+                return self._refuse(command, f"args.{wrong} (after it was limited)")
+            return self._begin(command, motion, args, steady)
         except LimitError as error:
             return self._refuse(command, str(error))
-        if args != command.args and (wrong := problem(args)):
-            return self._refuse(command, f"args.{wrong} (after it was limited)")
-        return self._begin(command, motion, args, steady)
 
     def finish(self, report: Report, spec: CommandSpec | None = None) -> None:
         """A command that was begun has ended."""
