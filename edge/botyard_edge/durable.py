@@ -4,7 +4,9 @@
 may do then is to lose a number that the hub has seen; if the next start gave that number to another message, the hub
 would take it for a duplicate, and it would be lost. So a start after an unclean end leaves a gap: it goes on `LEAP`
 numbers after the last that is written down, and tells the hub that the numbers in between will not come. And no number
-is sent that is `LEAP` or more beyond what is written down, so the gap is always large enough.
+is sent that is `LEAP` or more beyond what is written down, so the gap is always large enough. When the disk fails for
+so long that this is used up, another epoch begins in memory, and in the file as soon as that can be written. So it does
+when the hub acknowledges a number that was not made yet: then the file has gone back to an earlier state.
 
 **When it is written.** Messages are written in groups, in one transaction, as soon as one of them has waited for
 `interval` seconds; what the hub has acknowledged by then is never written at all, so that a robot with a connection
@@ -105,6 +107,7 @@ class SqliteOutbox(WrittenOutbox):
         try:
             loaded, broken = await self._disk.open(epoch)
             self._take_over(loaded)
+            self._inherited = not loaded.created
             # Nothing is sent before this is written: from now on the end is unclean unless it is said otherwise.
             await self._commit(clean=False)
         except (sqlite3.Error, OSError) as error:
@@ -140,25 +143,33 @@ class SqliteOutbox(WrittenOutbox):
     # --- what the link and the producers see
 
     async def put(self, body: Body, *, ts: int | None = None, wait: bool = False, stamp: Stamp | None = None) -> int:
+        self._renew_if_used_up()
         seq = await super().put(body, ts=ts, wait=wait, stamp=stamp)
+        epoch = self.epoch
         if self.durability.mode == "each":
             self._hurry.set()
-            while seq in self._unwritten and self.trouble is None:
+            # When another epoch begins meanwhile, the write that tells the file of it has this message, too.
+            while self.trouble is None and (seq in self._unwritten if epoch == self.epoch else self._ahead_of_file):
                 self._wrote.clear()
                 await self._wrote.wait()
         return seq
 
     async def read(self, after: int, limit: int) -> list[Entry]:
+        epoch = self.epoch
         # Taken before the disk is asked: what is in memory may leave it meanwhile.
         at_hand = list(itertools.islice((e for e in self._entries.values() if e.seq > after), limit))
         first = next(iter(self._entries), self._next)
         stored: list[Entry] = []
         damaged: list[int] = []
         if self._disk.usable and self._held.any_between(after, first):
+            if self._ahead_of_file:
+                return []  # they get their new numbers first
             try:
                 stored, damaged = await self._disk.read(after, limit)
             except sqlite3.Error as error:
                 await self._fail(error)
+                return []
+            if epoch != self.epoch:
                 return []
             self._give_up(self._still_held(damaged), "unreadable")
         older = [entry for entry in stored if self.acknowledged < entry.seq < first]
@@ -175,7 +186,7 @@ class SqliteOutbox(WrittenOutbox):
         return [entry for entry in super().notices(before) if self._sendable(entry)]
 
     def _sendable(self, entry: Entry) -> bool:
-        return not self._disk.usable or entry.seq < self._disk.written.next + LEAP
+        return not self._disk.usable or self._ahead_of_file or entry.seq < self._limit
 
     # --- room
 
@@ -209,13 +220,13 @@ class SqliteOutbox(WrittenOutbox):
     async def _tidy(self) -> None:
         """Give up what the limits want, of what is on the disk. Raises sqlite3.Error."""
         self._crowded = False
-        wanted, known = need(self._limits, *self._used()), self.acknowledged
+        wanted, known, epoch = need(self._limits, *self._used()), self.acknowledged, self.epoch
         if any(wanted):
             lost = await self._disk.victims(wanted, self._limits.thin, known)
-            self._give_up(self._still_held(lost), "full")
-        if (oldest := self._old_age()) is not None:
+            self._give_up(self._still_held(lost) if epoch == self.epoch else [], "full")
+        if epoch == self.epoch and (oldest := self._old_age()) is not None:
             lost = await self._disk.older(oldest, known)
-            self._give_up(self._still_held(lost), "expired")
+            self._give_up(self._still_held(lost) if epoch == self.epoch else [], "expired")
 
     def _still_held(self, seqs: list[int]) -> list[int]:
         """Some may have been acknowledged while the disk was asked."""

@@ -4,6 +4,10 @@ A message gets its sequence number when it enters. When there is no room, either
 given up, as `retention` says. What was given up leaves a gap in the sequence, so a notice (event `outbox.dropped`)
 tells the hub the ranges that will never come; without it the hub would wait for them for ever. `memory` and `durable`
 hold the two outboxes, and `outboxcore` what they share.
+
+What all of it keeps: **each number of an epoch is acknowledged, or held, or named in a notice that is held or at the
+hub; and no number of an epoch is given to two messages**, also after an unclean end. An outbox that cannot keep the
+second any more within its epoch (see `writing`) begins another, in which all that it holds gets new numbers.
 """
 
 import asyncio

@@ -149,7 +149,7 @@ class OutboxCore(ABC):
             log.debug("acknowledgement of epoch %s ignored, this is %s", epoch, self.epoch)
             return
         if seq >= self._next:
-            log.warning("the hub acknowledged message %d, but only %d were made; ignored", seq, self._next - 1)
+            self._overrun(seq)
             return
         if seq < self.acknowledged:
             self._suspect(seq)
@@ -200,6 +200,10 @@ class OutboxCore(ABC):
         spans = joined((seq, seq) for seq in lost)
         self._remove(spans)
         self._announce(spans, reason)
+
+    def _overrun(self, seq: int) -> None:
+        """The hub acknowledges what was not made."""
+        log.warning("the hub acknowledged message %d, but only %d were made; ignored", seq, self._next - 1)
 
     def _suspect(self, seq: int) -> None:
         """The hub acknowledges less than before: this was overtaken on the way, or the hub has lost its memory."""

@@ -32,7 +32,7 @@ class OutboxDisk:
         self.trouble: str | None = None
         self.retry = 1.0
         self.commits = 0
-        self.written = Work(1, 0, 0)
+        self.written = Work("", 1, 0, 0)
         self.rows = 0
         self.bytes = 0
         self._file = file
@@ -67,7 +67,7 @@ class OutboxDisk:
             await self._set_aside(why)
             loaded = await self._elsewhere.run(lambda: self._file.open(epoch))
         self.usable = True
-        self.written = Work(loaded.next, loaded.acknowledged, loaded.dropped, loaded.clean)
+        self.written = Work(loaded.epoch, loaded.next, loaded.acknowledged, loaded.dropped, loaded.clean)
         self.rows, self.bytes = total(loaded.held), loaded.bytes
         return loaded, why
 
@@ -84,6 +84,7 @@ class OutboxDisk:
         """
         await self._set_aside(why)
         await self._elsewhere.run(lambda: self._file.open(epoch, start=start, acknowledged=acknowledged))
+        self.written = Work(epoch, start, acknowledged, 0)
         self.rows = self.bytes = 0
 
     async def commit(self, work: Work) -> None:

@@ -7,15 +7,17 @@ import sqlite3
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from botyard_edge.notices import Notice, read_notice
 from botyard_edge.outbox import Entry, OutboxError
-from botyard_edge.ranges import Span
+from botyard_edge.ranges import Span, minus
+from botyard_edge.renumbering import renumbered
 from botyard_edge.retention import Need, Row, expired, victims
 
 VERSION = 1
+MAX_SEQ = 2**63 - 1
 
 _TABLES = """
 CREATE TABLE meta (
@@ -37,7 +39,8 @@ class BrokenFileError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a file held when it was opened. `clean` says whether its last user wrote down everything."""
+    """What a file held when it was opened. `clean` says whether its last user wrote down everything, and `created` that
+    there was none before."""
 
     epoch: str
     next: int
@@ -47,16 +50,23 @@ class Loaded:
     held: list[Span]
     bytes: int
     notices: list[Notice]
+    created: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one transaction writes: the state of the outbox, what is new, and which numbers to delete."""
+    """What one transaction writes: the state of the outbox, what is new, and which numbers to delete.
 
+    `carried` is None within an epoch. Otherwise `epoch` begins: those numbers of the one before become 1, 2, 3 ... of
+    it, and all others are deleted, before anything else is done.
+    """
+
+    epoch: str
     next: int
     acknowledged: int
     dropped: int
     clean: bool = False
+    carried: list[Span] | None = None
     entries: list[Entry] = field(default_factory=list)
     doomed: list[Span] = field(default_factory=list)
 
@@ -113,14 +123,15 @@ class OutboxFile:
         db = self._connection
         db.execute("BEGIN IMMEDIATE")
         try:
+            moved = (0, 0) if work.carried is None else self._renumber(db, work.epoch, work.carried)
             rows, size = self._delete(db, [(0, work.acknowledged), *work.doomed])
             db.executemany(
                 "INSERT OR REPLACE INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [(e.seq, e.type, e.ts, e.stream, e.keep, e.notice, e.payload, _sum(e)) for e in work.entries],
             )
             db.execute(
-                "UPDATE meta SET next = ?, acknowledged = ?, dropped = ?, clean = ?",
-                (work.next, work.acknowledged, work.dropped, work.clean),
+                "UPDATE meta SET epoch = ?, next = ?, acknowledged = ?, dropped = ?, clean = ?",
+                (work.epoch, work.next, work.acknowledged, work.dropped, work.clean),
             )
             db.execute("COMMIT")
         except BaseException:
@@ -128,7 +139,7 @@ class OutboxFile:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
-        return len(work.entries) - rows, sum(len(e.payload) for e in work.entries) - size
+        return len(work.entries) - rows - moved[0], sum(len(e.payload) for e in work.entries) - size - moved[1]
 
     def read(self, after: int, limit: int) -> tuple[list[Entry], list[int]]:
         """The oldest messages with a larger number than `after`, and the numbers of those that are damaged.
@@ -172,6 +183,27 @@ class OutboxFile:
                 db.execute("DELETE FROM message WHERE seq BETWEEN ? AND ?", span)
         return rows, size
 
+    def _renumber(self, db: sqlite3.Connection, epoch: str, carried: list[Span]) -> tuple[int, int]:
+        """Begin an epoch with these messages, and without all others; gives by how much it has shrunk."""
+        rows, size = self._delete(db, minus([(0, MAX_SEQ)], carried))
+        start = 1
+        for first, last in carried:
+            # A number only ever becomes smaller, so in this order none is taken.
+            for (seq,) in db.execute("SELECT seq FROM message WHERE seq BETWEEN ? AND ?", (first, last)).fetchall():
+                with _damage_is_told():
+                    row = db.execute(f"{_SELECT} WHERE seq = ?", (seq,)).fetchone()
+                    old, target = _entry(row), start + seq - first
+                    whole = _sum(old) == row[-1]
+                    new = renumbered(old, epoch, target) if whole else replace(old, seq=target)
+                db.execute(
+                    "UPDATE message SET seq = ?, keep = ?, notice = ?, payload = ?, sum = ? WHERE seq = ?",
+                    # What is damaged stays so, and is found when it is read.
+                    (new.seq, new.keep, new.notice, new.payload, _sum(new) ^ (not whole), seq),
+                )
+                size += len(old.payload) - len(new.payload)
+            start += last - first + 1
+        return rows, size
+
     def _load(self, db: sqlite3.Connection, begun: tuple[str, int, int]) -> Loaded:
         # One user: no other process may write in between, and the index of the log stays in memory, not in a file.
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -196,7 +228,7 @@ class OutboxFile:
             problem = db.execute("PRAGMA quick_check(1)").fetchone()[0]
             if problem != "ok":
                 raise BrokenFileError(str(problem))
-        return self._contents(db, (known, following, acknowledged, dropped, bool(clean)))
+        return self._contents(db, (known, following, acknowledged, dropped, bool(clean)), created=version == 0)
 
     def _create(self, db: sqlite3.Connection, epoch: str, start: int, acknowledged: int) -> None:
         if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
@@ -207,7 +239,7 @@ class OutboxFile:
         db.execute("INSERT INTO meta VALUES (?, ?, ?, ?, 0, ?)", meta)
         db.execute(f"PRAGMA user_version = {VERSION}")
 
-    def _contents(self, db: sqlite3.Connection, meta: tuple[str, int, int, int, bool]) -> Loaded:
+    def _contents(self, db: sqlite3.Connection, meta: tuple[str, int, int, int, bool], *, created: bool) -> Loaded:
         held: list[Span] = []
         size = 0
         for seq, length in db.execute("SELECT seq, length(payload) FROM message ORDER BY seq"):
@@ -217,7 +249,7 @@ class OutboxFile:
             else:
                 held.append((seq, seq))
         notices = [read_notice(_entry(row)) for row in db.execute(f"{_SELECT} WHERE notice ORDER BY seq")]
-        return Loaded(*meta, held, size, notices)
+        return Loaded(*meta, held, size, notices, created)
 
 
 def _entry(row: tuple[int, str, bytes, int, int, int, int, int]) -> Entry:

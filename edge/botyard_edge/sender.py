@@ -44,6 +44,7 @@ class Sender:
         self._share = max(1, window // 2)
         self._resend_after = resend_after
         self._pace = BacklogPace(pace, clock)
+        self._epoch = ""
         self._oldest: dict[int, Entry] = {}
         self._watched: list[Entry] = []
         self._short = asyncio.Event()
@@ -97,6 +98,10 @@ class Sender:
 
     def _begin(self) -> None:
         now = self._clock.monotonic()
+        if self._epoch != self._outbox.epoch:  # every number means another message now
+            self._epoch = self._outbox.epoch
+            self._oldest.clear()
+            self._ahead.clear()
         self._forget()
         self._sent.clear()
         self._repeated.clear()
@@ -127,6 +132,8 @@ class Sender:
 
     async def _round(self, session: Session) -> bool:
         """Send what may be sent now; returns whether the pace holds back more."""
+        if self._epoch != self._outbox.epoch:
+            self._begin()
         reach = next(reversed(self._oldest), self._outbox.acknowledged)
         notices = self._outbox.notices(reach + 1)
         few = self._outbox.backlog <= self._window and not any(

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import logging
 import random
 import sqlite3
 from abc import abstractmethod
@@ -10,14 +11,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from botyard_edge.hubtime import Stamp
-from botyard_edge.outbox import Entry, Limits
+from botyard_edge.outbox import Entry, Limits, new_epoch
 from botyard_edge.outboxcore import OutboxCore
 from botyard_edge.outboxdisk import OutboxDisk, is_at_fault
 from botyard_edge.outboxfile import BrokenFileError, Work
-from botyard_edge.ranges import Held, Span, joined, minus
+from botyard_edge.ranges import Held, Span, joined, minus, total
+from botyard_edge.renumbering import renumbered
 from botyard_edge.timing import wait_event
 from botyard_edge.unwritten import Unwritten
 from botyard_schemas.clock import Clock
+from botyard_schemas.messages import Event
+
+log = logging.getLogger(__name__)
 
 # Numbers that an unclean end makes unusable, and that may be sent beyond what is written down.
 LEAP = 100_000
@@ -63,6 +68,10 @@ class WrittenOutbox(OutboxCore):
         self._unwritten = Unwritten()
         self._crowded = False
         self._doomed: list[Span] = []
+        # Whether the epoch is of an earlier life; and what of the epoch before is only on the disk, while the file does
+        # not know yet that another has begun.
+        self._inherited = False
+        self._carried: list[Span] = []
         self._work = asyncio.Event()
         self._hurry = asyncio.Event()
         self._wrote = asyncio.Event()
@@ -85,6 +94,10 @@ class WrittenOutbox(OutboxCore):
     def commits(self) -> int:
         """Transactions that were written since it was opened."""
         return self._disk.commits
+
+    def ack(self, epoch: str, seq: int) -> None:
+        super().ack(epoch, seq)
+        self._renew_if_used_up()
 
     @abstractmethod
     def _bound_memory(self, size: int) -> None:
@@ -122,6 +135,64 @@ class WrittenOutbox(OutboxCore):
             del self._entries[number]
         self._work.set()
 
+    # --- another epoch
+
+    @property
+    def _ahead_of_file(self) -> bool:
+        """Whether an epoch has begun of which the file does not know yet. No later start can go on with it before that,
+        so all its numbers may be sent."""
+        return self._disk.usable and self._disk.written.epoch != self.epoch
+
+    @property
+    def _limit(self) -> int:
+        """The first number that an unclean end now would let the next start use."""
+        return self._disk.written.next + LEAP
+
+    def _overrun(self, seq: int) -> None:
+        if not self._inherited:
+            super()._overrun(seq)
+            return
+        ended, head = self.epoch, self.head
+        self._begin_epoch()
+        sentence = (
+            f"the outbox's file has gone back to an earlier state: the hub has had message {seq} already, and only "
+            f"{head} are known here; what waits is sent under new numbers, and some of it may have been sent before"
+        )
+        log.warning("%s", sentence)
+        now = self._clock.now()
+        data = {"epoch": ended, "acknowledged": seq, "head": head}
+        self._append(now, Event("outbox.went_back", "warning", sentence, data=data), self._stamp(now))
+
+    def _renew_if_used_up(self) -> None:
+        """Begin another epoch when the file has not been written for so long that nothing more may be sent of this."""
+        limit, following = self._limit, self.acknowledged + 1
+        if not self._disk.usable or self._ahead_of_file or self._next <= limit:
+            return
+        if following < limit and self._held.any_between(self.acknowledged, following + 1):
+            return  # it may be sent, and brings the hub forward
+        sendable = [notice for notice in self._notices.values() if notice.entry.seq < limit]
+        if any(first <= following <= last for notice in sendable for first, last in notice.ranges):
+            return
+        log.warning("the outbox's file cannot be written for too long: what waits is sent under new numbers")
+        self._begin_epoch()
+
+    def _begin_epoch(self) -> None:
+        """Give all that is held numbers of a new epoch: first what is on the disk only, once that is written."""
+        self._carried = minus(self._held, joined((entry.seq, entry.seq) for entry in self._unwritten))
+        self.epoch, self._inherited = new_epoch(self._clock, self._rng), False
+        self.acknowledged = self.dropped = self._behind = 0
+        self._reminded = None
+        stored = total(self._carried)
+        waiting = [renumbered(entry, self.epoch, stored + at) for at, entry in enumerate(self._unwritten, 1)]
+        self._next = stored + len(waiting) + 1
+        self._held = Held([(1, self.head)] if self.head else [])
+        self._notices, self._doomed = {}, []
+        self._entries = {entry.seq: entry for entry in waiting}
+        self._unwritten = Unwritten(waiting, self._clock.monotonic())
+        self._work.set()
+        self._hurry.set()
+        self._wake()
+
     # --- writing
 
     async def _write_groups(self) -> None:
@@ -155,13 +226,13 @@ class WrittenOutbox(OutboxCore):
         """Whether the file should change for another reason than new messages."""
         behind = self.acknowledged > self._disk.written.acknowledged and self._disk.rows > 0
         used_up = self._next - self._disk.written.next >= LEAP // 4
-        return bool(self._doomed or behind or used_up or self._crowded)
+        return bool(self._doomed or behind or used_up or self._crowded or self._ahead_of_file)
 
     async def _write(self, *, clean: bool) -> None:
         try:
             if self._disk.usable:
                 await self._commit(clean=clean)
-                if not clean:
+                if not clean and not self._ahead_of_file:
                     await self._tidy()
                 self._disk.note(None)
         except (sqlite3.Error, OSError) as error:
@@ -180,12 +251,16 @@ class WrittenOutbox(OutboxCore):
         for notice in self._notices.values():
             notice.open = False  # what is written does not change any more
         doomed, self._doomed = self._doomed, []
-        work = Work(self._next, self.acknowledged, self.dropped, clean, entries, doomed)
+        epoch, carried = self.epoch, self._carried if self._ahead_of_file else None
+        work = Work(epoch, self._next, self.acknowledged, self.dropped, clean, carried, entries, doomed)
         try:
             await self._disk.commit(work)
         except BaseException:
-            self._doomed = joined([*doomed, *self._doomed])
+            if epoch == self.epoch:
+                self._doomed = joined([*doomed, *self._doomed])
             raise
+        if epoch != self.epoch:
+            return  # another has begun meanwhile, and these have other numbers there
         for entry in entries:
             self._unwritten.drop(entry.seq)
 
@@ -205,6 +280,7 @@ class WrittenOutbox(OutboxCore):
     async def _replace_file(self, why: str) -> None:
         """Go on with a new file and what is in memory; the hub hears what is lost."""
         await self._disk.replace(why, self.epoch, self._next, self.acknowledged)
+        self._carried = []
         kept = {seq: notice.entry for seq, notice in self._notices.items()} | self._entries
         self._unwritten = Unwritten((kept[seq] for seq in sorted(kept)), self._clock.monotonic())
         self._doomed = []

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import pytest
 
 from botyard.ingest.given_up import given_up
-from botyard.ingest.tracker import Tracker
+from botyard.ingest.tracker import Seen, Tracker
 from botyard_edge.blocking import Inline
 from botyard_edge.durable import MEMORY, SqliteOutbox
 from botyard_edge.notices import DROPPED
@@ -190,7 +190,7 @@ async def test_message_is_sent_before_it_is_written(tmp_path: Path) -> None:
 
 
 async def test_message_too_far_beyond_what_is_written_is_not_sent(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("botyard_edge.durable.LEAP", 5)
+    monkeypatch.setattr("botyard_edge.writing.LEAP", 5)
     async with opened(tmp_path / "r1.db", durability=Durability("group", 1e6)) as outbox:
         for _ in range(8):
             await outbox.put(STATE)
@@ -405,6 +405,148 @@ async def test_power_cut_while_a_broken_file_is_replaced_leaves_no_number_that_t
             hub = Tracker(positions)
             await after.put(NOTE)
             assert deliver(hub, await everything(after)) == after.head
+
+
+class Robot:
+    """An outbox and its hub, which remembers what it was given; `stored` are the names of the events there."""
+
+    def __init__(self) -> None:
+        self.hub = Tracker()
+        self.stored: list[str] = []
+
+    async def send(self, outbox: SqliteOutbox, after: int = 0) -> None:
+        """Deliver what waits, and acknowledge."""
+        for entry in await outbox.read(after, 1000):
+            message = decode(entry.payload)
+            assert isinstance(message.body, Event)
+            if self.hub.offer("r1", message.epoch, message.seq) is not Seen.DUPLICATE:
+                self.stored.append(message.body.name)
+            for span in given_up(message):
+                self.hub.settle("r1", *span)
+        outbox.ack(outbox.epoch, self.hub.position("r1", outbox.epoch).seq)
+
+
+async def put_events(outbox: SqliteOutbox, *names: str) -> None:
+    for name in names:
+        await outbox.put(Event(name, "info"))
+
+
+@pytest.mark.parametrize("written", [True, False])
+async def test_file_that_went_back_to_an_earlier_stop_loses_nothing_and_says_so(tmp_path: Path, written: bool) -> None:
+    path, clock, robot = tmp_path / "r1.db", VirtualClock(), Robot()
+    async with opened(path, clock) as outbox:
+        await put_events(outbox, "a1", "a2")
+        await robot.send(outbox)
+        ended = outbox.epoch
+    image = path.read_bytes()
+    async with opened(path, clock) as outbox:
+        await put_events(outbox, *(f"b{i}" for i in range(50)))
+        await robot.send(outbox)
+    path.write_bytes(image)
+    robot.stored.clear()
+    async with opened(path, clock, seed=2) as outbox:
+        early, late = [f"c{i}" for i in range(20)], [f"d{i}" for i in range(40)]
+        await put_events(outbox, *early)
+        if written:
+            await clock.advance(2)
+        await put_events(outbox, "c20")
+        await robot.send(outbox)  # all of it is taken for what was there before, and the acknowledgement proves that
+        assert not robot.stored
+        await clock.advance(1)
+        await put_events(outbox, *late)
+        await robot.send(outbox)
+        assert robot.stored == [*early, "c20", "outbox.went_back", *late]
+        assert outbox.backlog == 0
+        assert outbox.epoch != ended
+        assert outbox.acknowledged == outbox.head == 62
+        epoch = outbox.epoch
+        await put_events(outbox, "e")
+    async with opened(path, clock) as outbox:
+        assert outbox.epoch == epoch
+        assert await seqs(outbox) == [63]
+
+
+async def test_file_that_went_back_and_a_power_cut_after_its_new_epoch_is_written_loses_nothing(tmp_path: Path) -> None:
+    path, clock, robot = tmp_path / "r1.db", VirtualClock(), Robot()
+    async with opened(path, clock) as outbox:
+        epoch = outbox.epoch
+    image = path.read_bytes()
+    async with opened(path, clock) as outbox:
+        await put_events(outbox, *"abcdefghij")
+        await robot.send(outbox)
+    path.write_bytes(image)
+    snapshots = Snapshots(path)
+    names = ["k", "l", "m"]
+    async with SqliteOutbox("r1", path, clock=clock, rng=random.Random(2), elsewhere=snapshots) as outbox:
+        await put_events(outbox, *names)
+        await clock.advance(2)
+        before = len(snapshots.taken)
+        await robot.send(outbox)
+        await clock.advance(2)
+        known = [robot.hub.position("r1", epoch)]
+    renewed = 0
+    for cut in snapshots.taken[before:]:
+        after = Robot()
+        after.hub = Tracker(known)
+        async with opened(cut / "r1.db", clock, seed=3) as outbox:
+            if outbox.epoch == epoch:
+                continue  # the new one is not in the file yet
+            renewed += 1
+            for _ in range(3):
+                await after.send(outbox)
+                await clock.advance(2)
+            assert [name for name in after.stored if name in names] == names
+            assert outbox.backlog == 0
+    assert renewed
+
+
+async def test_acknowledgement_beyond_what_was_made_in_a_new_epoch_is_ignored(tmp_path: Path) -> None:
+    async with opened(tmp_path / "r1.db") as outbox:
+        epoch = outbox.epoch
+        await outbox.put(NOTE)
+        outbox.ack(epoch, 5)
+        assert outbox.epoch == epoch
+        assert await seqs(outbox) == [1]
+
+
+async def test_disk_that_stays_unwritable_never_silences_the_robot(tmp_path: Path, monkeypatch: Any) -> None:
+    for module in ("durable", "writing"):
+        monkeypatch.setattr(f"botyard_edge.{module}.LEAP", 20)
+    said: list[str | None] = []
+    path, clock, robot = tmp_path / "r1.db", VirtualClock(), Robot()
+    async with opened(path, clock, on_trouble=said.append) as outbox:
+        first = outbox.epoch
+        await put_events(outbox, "0")
+        await clock.advance(2)
+        db = outbox._disk._file._connection
+        db.execute("PRAGMA query_only = 1")
+        for index in range(1, 300):
+            await put_events(outbox, str(index))
+            if index % 7 == 0:
+                await robot.send(outbox)
+            await clock.advance(1)
+        assert len(said) == 1
+        await robot.send(outbox)
+        await robot.send(outbox)
+        assert robot.stored == [str(index) for index in range(300)], "each once, and in order"
+        assert outbox.backlog == 0
+        epoch = outbox.epoch
+        assert epoch != first
+        kill_without_warning(path, tmp_path / "after")
+        db.execute("PRAGMA query_only = 0")
+        await put_events(outbox, "300")
+        await clock.advance(30)
+        assert said[1:] == [None]
+    async with opened(path, clock) as outbox:
+        assert outbox.epoch == epoch, "it was begun in the file as well"
+        assert len(await seqs(outbox)) == 1
+    async with opened(tmp_path / "after" / "r1.db", clock) as outbox:
+        assert outbox.epoch == first
+        robot.stored.clear()
+        await put_events(outbox, "after.the.cut")
+        await robot.send(outbox)
+        assert robot.stored == [DROPPED, "after.the.cut"], "no number is given twice"
+        assert outbox.backlog == 0
 
 
 async def test_file_that_another_edge_uses_is_refused_and_left_alone(tmp_path: Path) -> None:

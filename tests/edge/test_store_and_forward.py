@@ -324,6 +324,50 @@ class StoreAndForward(RuleBasedStateMachine):
         await self.outbox.__aexit__(None, None, None)
 
 
+async def test_robot_whose_file_goes_back_while_it_is_connected_brings_everything_to_the_hub(tmp_path: Path) -> None:
+    clock, dice, broker, path = VirtualClock(), random.Random(1), MemoryBroker(), tmp_path / "r1.db"
+    hub = Hub(broker, dice)
+    broker.listeners.append(Network(hub, dice).take)
+    sent: list[str] = []
+
+    async def live(seed: int, *counts: int) -> None:
+        """One life, in which so many events are made at once, and some seconds later so many more."""
+        rng = random.Random(seed)
+        async with SqliteOutbox("r1", path, clock=clock, rng=rng, elsewhere=Inline()) as outbox:
+            link = Link(
+                "r1",
+                broker.transport("r1"),
+                outbox,
+                clock=clock,
+                rng=rng,
+                on_command=lambda _: None,
+                bus=Bus(),
+                settings=LinkSettings(window=8, resend_after=2.0),
+            )
+            task = asyncio.create_task(link.run())
+            for count in counts:
+                for _ in range(count):
+                    sent.append(f"e{len(sent)}")
+                    await outbox.put(Event(sent[-1], "info"))
+                for _ in range(100):
+                    await clock.advance(0.2)
+                    hub.commit()
+                    await settle()
+            assert outbox.backlog == 0
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    await live(1, 5)
+    image = path.read_bytes()
+    await live(2, 100)
+    path.write_bytes(image)
+    await live(3, 30, 200, 1)
+    await live(4, 10)
+    bodies = [decode(payload).body for payload in hub.store.values()]
+    names = [body.name for body in bodies if isinstance(body, Event)]
+    assert sorted(names) == sorted([*sent, "outbox.went_back"])
+
+
 BODY_TYPES: dict[str, Any] = {"telemetry": "telemetry", "more": "telemetry", "state": "state", "event": "event"}
 
 # Shrinking a failure takes minutes here, which a test run does not have: the seed that is printed repeats it.
