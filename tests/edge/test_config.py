@@ -93,6 +93,7 @@ def test_environment_wins_over_the_file_down_to_driver_options(tmp_path: Path) -
             "robot.yaml:5: drivers.sim.restart.budget: 5 is not of type",
         ),
         ("robot: r1\ndrivers: {sim: {}}\nplugins: 5\n", "robot.yaml:3: plugins:"),
+        ("robot: r1\ndrivers: {sim: {}}\nlink:\n  window: 513\n", "robot.yaml:4: link.window: 513 is greater than"),
     ],
 )
 def test_mistake_in_the_file_is_said_with_line_key_and_expectation(tmp_path: Path, text: str, problem: str) -> None:
