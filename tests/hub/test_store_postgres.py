@@ -40,6 +40,11 @@ async def test_text_that_postgresql_does_not_know_comes_back_as_it_was(url: str)
         assert len(await store.latest("r", [odd])) == 1
 
 
+# Turns of others beside a long piece of work. It gives way by time, so a machine that is slow gives fewer; who does not
+# give way at all gets two or three.
+SOME = 10
+
+
 async def test_others_on_the_event_loop_get_their_turn_beside_large_batches_and_pages(url: str) -> None:
     turns = 0
 
@@ -51,13 +56,13 @@ async def test_others_on_the_event_loop_get_their_turn_beside_large_batches_and_
 
     async with store_at(url) as store, asyncio.TaskGroup() as group:
         counting = group.create_task(count())
-        for work, least in ((store.commit(many(100_000)), 25), (store.samples(limit=100_000), 50)):
+        for work in (store.commit(many(100_000)), store.samples(limit=100_000)):
             turns = 0
             await work
-            assert turns > least
+            assert turns > SOME
         turns = 0
         assert len(await store.aggregate("r", "c", start=0, end=100_000, bucket=1)) == 100_000
-        assert turns > 50
+        assert turns > SOME
         counting.cancel()
 
 

@@ -84,6 +84,14 @@ def _is_file(path: str) -> bool:
         return False
 
 
+async def _sent(path: str) -> Response:
+    """A file of the dashboard, read as a whole: they are small, and a client that leaves half way leaves none open."""
+    response = await send_from_directory(STATIC, path)
+    if response.status_code in (200, 206):
+        response.set_data(await response.get_data(as_text=False))
+    return response
+
+
 @blueprint.get("/")
 @blueprint.get("/<path:path>")
 @hide
@@ -92,7 +100,7 @@ async def dashboard(path: str = "") -> Response:
     if path == "api" or path.startswith("api/"):
         raise ApiError(404, f"there is nothing at /{path}; /api/docs shows what there is")
     if path and _is_file(path):
-        response = await send_from_directory(STATIC, path)
+        response = await _sent(path)
         # Vite puts a hash of the content into these names
         forever = path.startswith("assets/")
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable" if forever else "no-cache"
@@ -101,6 +109,6 @@ async def dashboard(path: str = "") -> Response:
         missing("file", path)
     if not (STATIC / "index.html").is_file():
         return Response(NOT_BUILT, 503, content_type="text/html")
-    response = await send_from_directory(STATIC, "index.html")
+    response = await _sent("index.html")
     response.headers["Cache-Control"] = "no-cache"
     return response
