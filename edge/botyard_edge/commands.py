@@ -109,7 +109,7 @@ class CommandDesk:
             known = ", ".join(sorted(self._offers)) or "none now"
             return None, f"this robot has no command {command.name!r}, known are {known}", lambda _: None
         driver, spec, validator = offer
-        return driver, spec, lambda args: first_error(validator, dict(args))
+        return driver, spec, lambda args: first_error(validator, dict(args), root="args")
 
     async def _come_to_rest(self, command: Command) -> None:
         """A command to the safety node itself: it has decided already, and the drivers follow."""

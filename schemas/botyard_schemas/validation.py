@@ -46,8 +46,18 @@ def describe(error: jsonschema_rs.ValidationError, *, root: str = "") -> str:
     """The sentence for one validation error, without quoting more than a line of the offending value."""
     error = _deepest(error)
     path = field_path([root, *error.instance_path] if root else error.instance_path)
-    message = shortened(error.message)
+    message = shortened(_alternatives(error) or error.message)
     return f"{path}: {message}" if path else message
+
+
+def _alternatives(error: jsonschema_rs.ValidationError) -> str | None:
+    """What each alternative would have asked for, when the value fits none of them."""
+    branches: list[list[jsonschema_rs.ValidationError]] = getattr(error.kind, "context", None) or []
+    wanted = list(dict.fromkeys(branch[0].message for branch in branches if branch))
+    if not wanted:
+        return None
+    shown = json.dumps(error.instance, separators=(",", ":"), ensure_ascii=False)
+    return f"{shown} fits none of the alternatives: {', or '.join(wanted)}"
 
 
 def shortened(text: str) -> str:

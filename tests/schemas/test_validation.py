@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 import jsonschema
+import jsonschema_rs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -214,3 +215,11 @@ def test_schema_of_an_unknown_name_raises_key_error() -> None:
 def test_schema_files_are_formatted_as_json_dumps_does(name: str) -> None:
     text = files("botyard_schemas").joinpath("v1", f"{name}.schema.json").read_text(encoding="utf-8")
     assert text == json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n"
+
+
+def test_value_that_fits_no_alternative_is_told_what_each_would_have_asked_for() -> None:
+    place = {"oneOf": [{"required": ["waypoint"]}, {"required": ["x", "y"]}]}
+    compiled = jsonschema_rs.Draft202012Validator(place)
+    assert first_error(compiled, {"x": 4}, root="args") == (
+        'args: {"x":4} fits none of the alternatives: "waypoint" is a required property, or "y" is a required property'
+    )

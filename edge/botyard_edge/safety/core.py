@@ -111,7 +111,7 @@ class SafetyCore:
         if len(self.ledger.running) >= MAX_RUNNING:
             return self._refuse(command, f"{MAX_RUNNING} commands are being executed already")
         if wrong := problem(command.args):
-            return self._refuse(command, f"args.{wrong}")
+            return self._refuse(command, wrong)
         motion = spec.motion
         if motion is None or motion.kind not in HARMLESS:
             if self.mode != "auto":
@@ -121,7 +121,7 @@ class SafetyCore:
         try:
             args = self._limited(motion, command.args, steady)
             if args != command.args and (wrong := problem(args)):
-                return self._refuse(command, f"args.{wrong} (after it was limited)")
+                return self._refuse(command, f"{wrong} (after it was limited)")
             return self._begin(command, motion, args, steady)
         except LimitError as error:
             return self._refuse(command, str(error))

@@ -77,7 +77,7 @@ export class CommandList extends PageElement {
         A stop is requested above. Anything else its drivers offer goes by the command line, or by the API:
       </p>
       <p class="command">
-        <code class="mono">botyard robots command ${this.robot.id} goto --args '{"x": 4}' --wait</code>
+        <code class="mono">botyard robots command ${this.robot.id} goto --args '{"waypoint": "dock-1"}' --wait</code>
       </p>
     </div>`;
   }
