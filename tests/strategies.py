@@ -46,7 +46,11 @@ def instances(part: dict[str, Any], root: dict[str, Any]) -> st.SearchStrategy[A
             return _objects(part, root)
         case "array":
             items = instances(part["items"], root)
-            return st.lists(items, min_size=part.get("minItems", 0), max_size=part.get("minItems", 0) + 3)
+            return st.lists(
+                items,
+                min_size=part.get("minItems", 0),
+                max_size=min(part.get("minItems", 0) + 3, part.get("maxItems", 1000)),
+            )
         case "string" if "pattern" in part:
             return st.from_regex(part["pattern"].removesuffix("$") + r"\Z")
         case "string":

@@ -250,7 +250,7 @@ class Link:
         if ack.epoch == self._outbox.epoch:
             before = self._outbox.acknowledged
             self._outbox.ack(ack.epoch, ack.seq)
-            self._sender.heard(progress=self._outbox.acknowledged > before)
+            self._sender.heard(ack.beyond, progress=self._outbox.acknowledged > before)
 
     def _refuse(self, kind: str, sentence: str) -> None:
         # Who sends one sends many: one line of each kind is enough to find out.

@@ -1,7 +1,7 @@
 """Sets of sequence numbers as closed ranges, since they are nearly contiguous."""
 
 import bisect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 Span = tuple[int, int]
 
@@ -35,6 +35,18 @@ def minus(spans: Iterable[Span], other: Iterable[Span]) -> list[Span]:
         if first <= last:
             result.append((first, last))
     return result
+
+
+def within(spans: Sequence[Span], seq: int) -> bool:
+    """Whether the number is in one of the ranges, which are in order and do not overlap."""
+    if not spans:
+        return False
+    at = bisect.bisect_left(spans, seq, key=_last)
+    return at < len(spans) and spans[at][0] <= seq
+
+
+def _last(span: Span) -> int:
+    return span[1]
 
 
 def total(spans: Iterable[Span]) -> int:

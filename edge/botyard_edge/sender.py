@@ -5,23 +5,27 @@ The hub acknowledges in order: everything up to a number. So the oldest messages
 sent in order within a window. While more than a window waits, new messages are sent ahead of it, within a share of the
 window for each acknowledgement that is heard. What was sent ahead is passed over when the window comes to it.
 
-The hub keeps account of what came out of order in a bounded number of separate ranges. Each message that is sent ahead
-may end as one, and each range of a notice is one; so both are bounded here.
+The hub keeps account of what came out of order in a bounded number of separate ranges, and names them in its
+acknowledgements. Each message that was sent ahead and is in none of them may end as one of its own, and each range of a
+notice is one; so both are bounded here. What the hub names is only passed over, never forgotten: the next
+acknowledgement may name less.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from botyard_edge.outbox import Entry, Outbox
 from botyard_edge.pace import PACE, BacklogPace, Pace
+from botyard_edge.ranges import Span, within
 from botyard_edge.timing import wait_event
 from botyard_edge.transport import Session
 from botyard_schemas import topics
 from botyard_schemas.clock import Clock
 
-# Messages that may be sent ahead of the window and not be acknowledged. When half of them are, only states are sent
-# ahead, one every `SPARSE` seconds, so that the robot stays visible through a long backlog.
+# Messages that may be sent ahead of the window without a word of the hub about them. When half of them are, or the hub
+# names `SCATTERED` ranges, only states are sent ahead, one every `SPARSE` seconds, so that the robot stays visible.
 AHEAD = 400
+SCATTERED = 64
 SPARSE = 5.0
 
 # Messages of the backlog that are sent before live ones have their turn again.
@@ -51,6 +55,7 @@ class Sender:
         self._sent: dict[int, float] = {}
         self._repeated: set[int] = set()
         self._ahead: set[int] = set()
+        self._held: Sequence[Span] = ()
         self._old = 0
         self._front = 0
         self._unheard = 0
@@ -72,8 +77,8 @@ class Sender:
                     self._short.set()
                 await self._wait(held_back)
 
-    def heard(self, *, progress: bool) -> None:
-        """An acknowledgement has arrived, and brought the outbox forward or not."""
+    def heard(self, beyond: Sequence[Span] = (), *, progress: bool) -> None:
+        """An acknowledgement has arrived, and brought the outbox forward or not. The hub also has what is `beyond`."""
         now = self._clock.monotonic()
         if now - self._heard > self._resend_after and self._unheard >= self._share:
             self._old = self._outbox.head  # the hub was silent: what gathered meanwhile is a backlog
@@ -84,6 +89,7 @@ class Sender:
             self._patience = 1.0
             self._measure(now)
             self._forget()
+        self._hold(beyond)
         self._outbox.changed.set()
 
     def _measure(self, now: float) -> None:
@@ -103,6 +109,7 @@ class Sender:
             self._oldest.clear()
             self._ahead.clear()
         self._forget()
+        self._held = ()  # it may be another hub, or one that lost its memory
         self._sent.clear()
         self._repeated.clear()
         self._pace.begin()
@@ -117,6 +124,15 @@ class Sender:
         self._sent = {seq: at for seq, at in self._sent.items() if seq > known}
         self._ahead = {seq for seq in self._ahead if seq > known}
         self._repeated = {seq for seq in self._repeated if seq > known}
+
+    def _hold(self, beyond: Sequence[Span]) -> None:
+        """The hub has these, as far as its last word goes."""
+        self._held = beyond
+        if beyond:
+            for seq in [seq for seq in self._ahead if within(beyond, seq)]:
+                self._ahead.discard(seq)
+                self._sent.pop(seq, None)
+                self._repeated.discard(seq)
 
     async def _read_ahead(self) -> None:
         """Have the oldest messages at hand, as many as the window holds."""
@@ -137,7 +153,7 @@ class Sender:
         reach = next(reversed(self._oldest), self._outbox.acknowledged)
         notices = self._outbox.notices(reach + 1)
         few = self._outbox.backlog <= self._window and not any(
-            seq <= self._old and seq not in self._sent for seq in self._oldest
+            seq <= self._old and seq not in self._sent and not within(self._held, seq) for seq in self._oldest
         )
         oldest = list(self._oldest.values())[: None if few else max(1, self._window - self._share)]
         self._watched = [*notices, *oldest]
@@ -164,7 +180,7 @@ class Sender:
         if room <= 0:
             return
         fresh = self._unsent(self._outbox.fresh(self._front, room))
-        if len(self._ahead) >= AHEAD // 2:
+        if len(self._ahead) >= AHEAD // 2 or len(self._held) >= SCATTERED:
             now = self._clock.monotonic()
             fresh = [entry for entry in fresh if entry.type == "state" and now - self._sparse >= SPARSE][-1:]
             self._sparse = now if fresh else self._sparse
@@ -180,7 +196,7 @@ class Sender:
         wait = self._resend_after * self._patience
         if now - self._progress < min(STALL, wait):
             return False
-        overdue = [e for e in self._watched if now - self._sent.get(e.seq, now) >= wait]
+        overdue = [e for e in self._watched if now - self._sent.get(e.seq, now) >= wait and not self._has(e)]
         if overdue:
             self._patience = min(8.0, self._patience * 2.0)
             self._pace.lost()
@@ -199,12 +215,16 @@ class Sender:
         await session.publish(topic, entry.payload, qos=0 if entry.type == "telemetry" else 1)
 
     def _unsent(self, entries: Iterable[Entry]) -> list[Entry]:
-        return [entry for entry in entries if entry.seq not in self._sent]
+        return [entry for entry in entries if entry.seq not in self._sent and not self._has(entry)]
+
+    def _has(self, entry: Entry) -> bool:
+        """Whether the hub has it, as far as its last word goes."""
+        return within(self._held, entry.seq)
 
     async def _wait(self, held_back: bool) -> None:
         """Until something changes, or the pace allows more, or a message is overdue."""
         now = self._clock.monotonic()
-        moments = [self._sent[entry.seq] for entry in self._watched if entry.seq in self._sent]
+        moments = [self._sent[e.seq] for e in self._watched if e.seq in self._sent and not self._has(e)]
         if held_back:
             # For a few at once, so that this does not wake up for each.
             due = max(0.02, self._pace.due())

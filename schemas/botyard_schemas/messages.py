@@ -163,11 +163,13 @@ class Command(Message, frozen=True):
     cause: str | None = None
 
 
-class Ack(Message, frozen=True, omit_defaults=False):
-    """Everything of `epoch` up to and including `seq` is committed."""
+class Ack(Message, frozen=True):
+    """Everything of `epoch` up to and including `seq` is committed, and beyond it the closed ranges `beyond`, lowest
+    first; of many ranges only the first."""
 
     epoch: str
     seq: int
+    beyond: tuple[tuple[int, int], ...] = ()
 
 
 class BootTime(Message, frozen=True):

@@ -7,7 +7,8 @@ from botyard_edge.memory import MemoryOutbox
 from botyard_edge.notices import DROPPED
 from botyard_edge.outbox import LIMITS, Limits
 from botyard_edge.pace import Pace
-from botyard_edge.sender import AHEAD, Sender
+from botyard_edge.ranges import Span, joined
+from botyard_edge.sender import AHEAD, SCATTERED, Sender
 from botyard_edge.testing import VirtualClock, settle
 from botyard_schemas import Channel, Envelope, Event, Group, State, Telemetry, decode
 
@@ -23,6 +24,7 @@ class Hub:
         self.arrived: list[tuple[float, Envelope]] = []
         self.settled: set[int] = set()
         self.silent = False
+        self.names = True
         self._backlog = backlog
         self._delay = delay
         self._known = 0
@@ -62,13 +64,16 @@ class Hub:
                 self._known += 1
             before = self.outbox.acknowledged
             self.outbox.ack(self.outbox.epoch, self._known)
-            self.sender.heard(progress=self._known > before)
+            self.sender.heard(self.islands[:SCATTERED] if self.names else (), progress=self._known > before)
 
     @property
-    def islands(self) -> int:
+    def islands(self) -> list[Span]:
         """Separate ranges beyond what is complete."""
-        beyond = sorted(seq for seq in self.settled if seq > self._known)
-        return sum(1 for at, seq in enumerate(beyond) if at == 0 or beyond[at - 1] != seq - 1)
+        return joined((seq, seq) for seq in self.settled if seq > self._known)
+
+    def copies(self) -> int:
+        """Messages that arrived more than once."""
+        return len(self.arrived) - len({envelope.seq for _, envelope in self.arrived})
 
 
 async def test_live_state_overtakes_a_long_backlog_and_the_backlog_keeps_its_pace() -> None:
@@ -88,6 +93,44 @@ async def test_live_state_overtakes_a_long_backlog_and_the_backlog_keeps_its_pac
         await hub.clock.advance(40)
         assert hub.outbox.backlog == 0
         assert len(hub.arrived) == 2040, "what was sent ahead is not sent again"
+
+
+async def test_live_data_arrive_at_once_however_long_the_backlog_takes() -> None:
+    async with Hub(backlog=10_000, window=512) as hub:
+        made: dict[int, float] = {}
+        for value in range(1500):  # a hundred and fifty seconds: more than may be under way without a word of the hub
+            seq = await hub.outbox.put(Telemetry([Group([0], [Channel("a", [value])])]))
+            made[seq] = hub.clock.monotonic()
+            await hub.clock.advance(0.1)
+        first: dict[int, float] = {}
+        for at, envelope in hub.arrived:
+            first.setdefault(envelope.seq, at)
+        assert hub.outbox.acknowledged < 10_000, "the backlog is not drained yet"
+        assert max(first[seq] - at for seq, at in made.items()) < 0.05
+        assert len(hub.sender._sent) <= 512 + AHEAD, "what the hub has is not remembered one by one"
+        await hub.clock.advance(100)
+        assert hub.outbox.backlog == 0
+        assert hub.copies() == 0, "what was sent ahead is not sent again"
+
+
+async def test_live_data_of_a_hub_that_names_no_ranges_become_sparse() -> None:
+    async with Hub(backlog=10_000) as hub:
+        hub.names = False
+        for value in range(1500):
+            await hub.outbox.put(Telemetry([Group([0], [Channel("a", [value])])]))
+            await hub.clock.advance(0.1)
+        assert sum(envelope.seq > 10_000 for _, envelope in hub.arrived) <= AHEAD
+
+
+async def test_what_the_hub_had_and_has_no_more_is_sent_again() -> None:
+    async with Hub(backlog=2000) as hub:
+        for _ in range(20):
+            await hub.outbox.put(STATE)
+            await hub.clock.advance(0.5)
+        hub.settled = {seq for seq in hub.settled if seq <= 2000}  # it crashed, and took back what it had named
+        await hub.clock.advance(100)
+        assert hub.outbox.backlog == 0
+        assert hub.copies() == 20
 
 
 async def test_messages_made_while_connected_are_not_held_to_the_pace_of_a_backlog() -> None:
@@ -163,7 +206,7 @@ async def test_backlog_of_an_hour_keeps_the_state_visible_and_the_hubs_account_s
             await hub.outbox.put(STATE)
             await hub.outbox.put(Telemetry([Group([0], [Channel("a", [second])])]))
             await hub.clock.advance(1)
-            most = max(most, hub.islands)
+            most = max(most, len(hub.islands))
         states = [at for at, envelope in hub.arrived if envelope.type == "state" and envelope.seq > 20_000]
         assert all(later - earlier <= 11 for earlier, later in itertools.pairwise(states))
         assert states[-1] > 890

@@ -86,6 +86,7 @@ class Hub:
         self.store: dict[tuple[str, int], bytes] = {}
         self.named: dict[str, set[int]] = {}
         self.loses_acks = 0.0
+        self.names = 64
         self._positions: dict[str, Position] = {}
         self._complete: dict[str, int] = {}
         self._forget()
@@ -136,7 +137,7 @@ class Hub:
         for position in positions:
             self._positions[position.epoch] = position
             self._check(position)
-            self._acks.append(Ack(position.epoch, position.seq))
+            self._acks.append(Ack(position.epoch, position.seq, position.beyond[: self.names]))
         for ack in self._acks:
             if self._dice.random() >= self.loses_acks:
                 self._broker.publish(topics.down("r1", "ack"), encode(Envelope("r1", 1, ack)))
@@ -165,8 +166,13 @@ class Hub:
 class StoreAndForward(RuleBasedStateMachine):
     """Whatever happens, every number ever issued is at the hub exactly once or named by `outbox.dropped`."""
 
-    @initialize(seed=st.integers(0, 1000), loss=st.sampled_from([0.0, 0.1, 0.6]), each=st.booleans())
-    def begin(self, seed: int, loss: float, each: bool) -> None:
+    @initialize(
+        seed=st.integers(0, 1000),
+        loss=st.sampled_from([0.0, 0.1, 0.6]),
+        each=st.booleans(),
+        names=st.sampled_from([0, 2, 64]),
+    )
+    def begin(self, seed: int, loss: float, each: bool, names: int) -> None:
         self.folder = Path(tempfile.mkdtemp())
         self.loop = asyncio.new_event_loop()
         self.clock = VirtualClock()
@@ -176,6 +182,7 @@ class StoreAndForward(RuleBasedStateMachine):
         self.hub = Hub(self.broker, self.dice)
         self.network = Network(self.hub, self.dice)
         self.network.loss = self.hub.loses_acks = loss
+        self.hub.names = names
         self.broker.listeners.append(self.network.take)
         self.lives = 0
         self.issued: dict[tuple[str, int], str] = {}

@@ -84,8 +84,19 @@ async def test_ingest_out_of_order_is_stored_and_acknowledged_when_the_gap_close
             await running.transport.committed()
             acknowledged.append(robot.acknowledged)
         assert acknowledged == [1, 1, 1, 4]
+        assert [ack.beyond for ack in robot.acks] == [(), ((3, 3),), ((3, 4),), ()], "it need not send these again"
         assert sorted(await stored(running, "r")) == [1, 2, 3, 4]
         assert (await counters(running))["out_of_order"] == 1
+
+
+async def test_ingest_acknowledgement_of_many_gaps_names_the_first_ranges(tmp_path: Path) -> None:
+    async with running_hub(tmp_path) as running:
+        robot = running.robot("r")
+        made = [samples(robot, n) for n in range(1, 400)]
+        for message in made[1::2]:
+            await robot.post(message)
+        await running.transport.committed()
+        assert robot.acks[-1].beyond == tuple((n, n) for n in range(2, 130, 2))
 
 
 async def test_ingest_epochs_of_a_robot_are_numbered_apart(tmp_path: Path) -> None:

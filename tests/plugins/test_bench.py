@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from botyard_edge.ranges import joined
 from botyard_plugins.bench import mqtt, usage
 from botyard_plugins.bench.messages import SENSORS, Bodies, Template, channel_names, presence
 from botyard_plugins.bench.outbox import AHEAD, Outbox
@@ -148,6 +149,10 @@ class OutboxMachine(RuleBasedStateMachine):
         assert self.box.acked == seq
 
     @rule()
+    def name_what_is_beyond_a_gap(self) -> None:
+        self.box.name(joined((seq, seq) for seq in self.has if seq > self.box.acked + 1))
+
+    @rule()
     def late_or_absurd_acknowledgement(self) -> None:
         assert self.box.ack(self.box.acked) == array("q")
         assert self.box.ack(self.box.issued + 1) == array("q")
@@ -161,7 +166,8 @@ class OutboxMachine(RuleBasedStateMachine):
     @invariant()
     def bounded(self) -> None:
         assert len(self.box.stamps) == self.box.issued - self.box.acked
-        assert 0 <= self.box.ahead_end - self.box.ahead <= AHEAD
+        assert self.box.ahead <= self.box.named <= self.box.ahead_end <= self.box.named + AHEAD
+        assert self.has.issuperset(range(self.box.ahead, self.box.named)), "only what the hub named is taken for named"
         assert self.box.in_flight <= self.box.issued - self.box.acked
 
     def teardown(self) -> None:
@@ -177,6 +183,19 @@ class OutboxMachine(RuleBasedStateMachine):
 
 
 TestOutbox = OutboxMachine.TestCase
+
+
+def test_outbox_sends_ahead_for_as_long_as_the_hub_names_what_it_has() -> None:
+    box = Outbox(window=4, stamps=range(1, 10_001))
+    ahead = 0
+    for turn in range(3 * AHEAD):
+        box.add(10_001 + turn)
+        ahead += bool(box.take_ahead())
+        if turn < 2 * AHEAD:
+            box.name([(10_001, box.issued)])
+    assert ahead == 3 * AHEAD
+    box.add(20_000)
+    assert not box.take_ahead()
 
 
 # --- the pace of a backlog

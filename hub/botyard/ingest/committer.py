@@ -22,7 +22,7 @@ from botyard.core.tasks import Tasks
 from botyard.ingest.batch import OpenBatch
 from botyard.ingest.tracker import Tracker
 from botyard.plugin.api import Transport
-from botyard.store.base import Committed, EventRow, Store, StoredEvent, StoreError
+from botyard.store.base import Committed, EventRow, Position, Store, StoredEvent, StoreError
 from botyard.store.frames import HIGHEST, LOWEST
 from botyard_schemas import Ack, Envelope
 from botyard_schemas.clock import Clock
@@ -33,6 +33,8 @@ RETRY_AFTER = (0.2, 0.5, 1.0, 2.0, 5.0)
 # What a stop waits for the store, and what one message may wait for its transport: seconds.
 END_WITHIN = 20.0
 SEND_WITHIN = 5.0
+# Ranges beyond a gap that one acknowledgement names.
+MOST_BEYOND = 64
 
 
 def unstorable(event: EventRow) -> str | None:
@@ -227,8 +229,12 @@ class Committer:
         now = self._clock.now()
         acks: dict[str, list[Envelope]] = {}
         for position, name in zip(batch.rows.positions, batch.touched.values(), strict=True):
-            ack = Envelope(robot=position.robot, ts=now, body=Ack(position.epoch, position.seq))
+            ack = Envelope(robot=position.robot, ts=now, body=_ack(position))
             acks.setdefault(name, []).append(ack)
         for name, some in acks.items():
             if transport := self._transports.get(name):
                 await self._guarded(transport, transport.acknowledge(some), f"{len(some)} acknowledgements")
+
+
+def _ack(position: Position) -> Ack:
+    return Ack(position.epoch, position.seq, position.beyond[:MOST_BEYOND])

@@ -28,6 +28,7 @@ MAX_STAMP = 2**53 - 1
 class _Body(msgspec.Struct):
     epoch: str
     seq: int
+    beyond: tuple[tuple[int, int], ...] = ()
 
 
 class _Ack(msgspec.Struct):
@@ -315,6 +316,7 @@ class Fleet:
         if ack.epoch != self._run:
             return
         box = robot.box
+        box.name(ack.beyond)
         before = box.acked
         stamps = box.ack(ack.seq)
         if not stamps:

@@ -12,6 +12,10 @@ export interface Ack {
    * Everything up to here is committed; 0 means nothing yet.
    */
   seq: number;
+  /**
+   * Closed ranges of sequence numbers beyond a gap that are committed, too, lowest first; of many ranges only the first 64. They need not be sent again as long as acknowledgements name them, and must not be forgotten before `seq` has passed them.
+   */
+  beyond?: number[][];
 }
 /**
  * One column of samples.
