@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _exit_code(error: Exception) -> int | None:
     """What the process ends with after an error whose sentence is for people; None: it is a mistake of ours."""
-    from botyard_edge.localdoor import DoorError
+    from botyard_edge.local.door import DoorError
     from botyard_edge.membership import MembershipError
     from botyard_edge.outbox import OutboxError
     from botyard_edge.plugins import PluginError
@@ -81,8 +81,14 @@ def _parser() -> argparse.ArgumentParser:
     estop = commands.add_parser("estop", help="at the robot: see why it does not move, stop it, or clear a stop")
     estop.add_argument("do", choices=("status", "set", "clear"))
     estop.add_argument("settings", type=Path, metavar="robot.yaml")
-    estop.add_argument("--reason", default="", help="why, for the record (with set)")
+    estop.add_argument("--reason", default="", help="why, for the record")
     estop.set_defaults(work=_estop)
+    status = commands.add_parser("status", help="at the robot: what it does, why it does not move, and what fails")
+    status.add_argument("settings", type=Path, metavar="robot.yaml", nargs="?", default=Path("robot.yaml"))
+    shape = status.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="as JSON, for programs")
+    shape.add_argument("--watch", action="store_true", help="again every second, until Ctrl+C")
+    status.set_defaults(work=_status)
     listing = commands.add_parser("drivers", help="list the drivers that can be named in robot.yaml")
     listing.set_defaults(work=_drivers)
     return parser
@@ -220,20 +226,35 @@ def _membership(settings: Path) -> "Membership":
 def _estop(arguments: argparse.Namespace) -> int:
     import getpass
 
-    from botyard_edge.config import load_config
-    from botyard_edge.localdoor import DoorError, Request, ask
+    from botyard_edge.local.door import Request, ask
 
-    path = load_config(arguments.settings, os.environ).door_file
-    if path is None:
-        raise DoorError("this robot keeps nothing on disk (outbox.path), so it has no local door either")
-    answer = ask(path, Request(arguments.do, getpass.getuser(), arguments.reason))
-    print(f"mode: {answer.mode}")
-    for cause in answer.causes:
+    answer = ask(_door(arguments.settings), Request(arguments.do, getpass.getuser(), arguments.reason))
+    print(f"mode: {answer.status.mode}")
+    for cause in answer.status.causes:
         lasts = "lasts" if cause.active else "has gone, and waits to be cleared"
         print(f"  {cause.level}: {cause.reason} ({lasts})")
     if answer.refused is not None:
         print(answer.refused, file=sys.stderr)
     return CANNOT_RUN if answer.refused is not None else 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from botyard_edge.local import watching
+
+    door = _door(arguments.settings)
+    if arguments.json:
+        return watching.as_json(door, sys.stdout)
+    return (watching.watch if arguments.watch else watching.once)(door, sys.stdout, os.environ)
+
+
+def _door(settings: Path) -> Path:
+    from botyard_edge.config import door_file
+    from botyard_edge.local.door import DoorError
+
+    door = door_file(settings, os.environ)
+    if door is None:
+        raise DoorError("this robot keeps nothing on disk (outbox.path), so it has no local door either")
+    return door
 
 
 def _drivers(arguments: argparse.Namespace) -> int:

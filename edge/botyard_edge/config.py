@@ -1,6 +1,7 @@
 """Settings of one robot: `robot.yaml` and the environment, checked against `robot.schema.json` and the drivers'."""
 
 import functools
+import ipaddress
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ import pluggy
 from botyard_edge.bus import check_pattern
 from botyard_edge.driver import DriverSpec
 from botyard_edge.link import LinkSettings
+from botyard_edge.local.page import PageSettings
 from botyard_edge.node import Backoff, RestartPolicy
 from botyard_edge.outbox import LIMITS, Limits
 from botyard_edge.pace import Pace
@@ -92,6 +94,7 @@ class Config:
     flush_timeout: float = 3.0
     exit_when_done: bool = False
     safety: Policy | None = None  # None: the settings have no such section
+    page: PageSettings | None = None  # None: there is no local page
 
     @property
     def clock_file(self) -> Path | None:
@@ -107,6 +110,11 @@ class Config:
     def door_file(self) -> Path | None:
         """The socket for people at the robot: beside the outbox, if that is on disk."""
         return self._beside("local.sock")
+
+    @property
+    def key_file(self) -> Path | None:
+        """The key of the local page: beside the outbox, if that is on disk."""
+        return self._beside("local.key")
 
     def _beside(self, suffix: str) -> Path | None:
         if self.outbox.path is None:
@@ -144,6 +152,7 @@ def load_config(path: Path, environ: Mapping[str, str], *, plugins: pluggy.Plugi
     ]
     problems += _beyond_the_schema(loaded["link"], path)
     problems += _wrong_topics(loaded["record"]["topics"], path)
+    problems += _wrong_host(loaded["local"]["host"], path)
     wanted = "safety" in raw or any(name.startswith(f"{PREFIX}__SAFETY__") for name in environ)
     safety, wrong = read_policy(loaded["safety"]) if wanted else (None, [])
     for keys, sentence in wrong:
@@ -156,6 +165,20 @@ def load_config(path: Path, environ: Mapping[str, str], *, plugins: pluggy.Plugi
     if problems:
         raise SettingsError(problems)
     return replace(_config(loaded, known, path), safety=safety)
+
+
+def door_file(path: Path, environ: Mapping[str, str]) -> Path | None:
+    """Where the robot of these settings has its local door; None: nowhere. Raises SettingsError.
+
+    Looks at nothing else in the file: somebody who changes it and makes a mistake can still stop the robot that runs.
+    """
+    known = robot_schema()["properties"]
+    schema = {"type": "object", "required": ["robot"], "properties": {key: known[key] for key in ("robot", "outbox")}}
+    mine = tuple(f"{PREFIX}__{section}" for section in ("ROBOT", "OUTBOX"))
+    environ = {name: value for name, value in environ.items() if name.startswith(mine)}
+    loaded = settings.load(path, schema, environ=environ, prefix=PREFIX)
+    outbox = _outbox(loaded["outbox"], loaded["robot"])
+    return Config(loaded["robot"], (), folder=path.resolve().parent, outbox=outbox).door_file
 
 
 def schema_with_options(named: object, known: Mapping[str, DriverSpec]) -> dict[str, Any]:
@@ -205,6 +228,7 @@ def _config(loaded: dict[str, Any], known: Mapping[str, DriverSpec], path: Path)
         record=_record(loaded["record"], loaded["robot"], path.resolve().parent),
         flush_timeout=loaded["shutdown"]["flush_timeout"],
         exit_when_done=loaded["exit_when_done"],
+        page=PageSettings(loaded["local"]["host"], loaded["local"]["port"]) if loaded["local"]["page"] else None,
     )
 
 
@@ -265,6 +289,14 @@ def _wrong_topics(topics: Sequence[str], path: Path) -> Iterator[str]:
             check_pattern(topic.removeprefix("!"))
         except ValueError as error:
             yield f"{settings.locate(path, ('record', 'topics', index))}: record.topics[{index}]: {error}"
+
+
+def _wrong_host(host: str, path: Path) -> Iterator[str]:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        where = settings.locate(path, ("local", "host"))
+        yield f"{where}: local.host: {host!r} is no IP address, expected one such as '127.0.0.1'"
 
 
 def _record(loaded: Mapping[str, Any], robot: str, folder: Path) -> RecordSettings | None:

@@ -94,6 +94,11 @@ class Link:
         """Whether there is a connection."""
         return self._line is not None
 
+    @property
+    def address(self) -> str | None:
+        """Where the connection leads; None: there is none."""
+        return None if self._line is None else self._line.transport.address
+
     async def run(self) -> None:
         """Connect, and connect again after each loss."""
         failures = 0

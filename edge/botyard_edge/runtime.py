@@ -21,14 +21,16 @@ from botyard_edge.durable import SqliteOutbox
 from botyard_edge.hosting import DriverHost
 from botyard_edge.hubtime import HubClock
 from botyard_edge.link import Link
-from botyard_edge.localdoor import LocalDoor
+from botyard_edge.local.door import LocalDoor
+from botyard_edge.local.page import LocalPage
+from botyard_edge.local.status import Face
 from botyard_edge.memory import MemoryOutbox
 from botyard_edge.node import END_WITHIN, Node, RestartPolicy, Work
 from botyard_edge.outbox import Outbox
 from botyard_edge.pulse import Pulse
 from botyard_edge.recorder import Recorder
 from botyard_edge.safeguard import Safeguard
-from botyard_edge.safety import NO_POLICY, SafetyNode, Store
+from botyard_edge.safety import NO_POLICY, SafetyNode, Store, declared
 from botyard_edge.state import StateKeeper
 from botyard_edge.timing import wait_event
 from botyard_edge.transport import Transport
@@ -76,7 +78,10 @@ class Runtime:
         self._stopping = asyncio.Event()
         self._events: asyncio.Queue[Event | Report] = asyncio.Queue(MAX_EVENTS)
         about = msgspec.structs.replace(config.about, software=f"botyard-edge {__version__}")
-        self.state = StateKeeper(about, self.outbox.put, self._link_state, clock=clock, settings=config.state)
+        limits = declared(config.safety or NO_POLICY)
+        self.state = StateKeeper(
+            about, self.outbox.put, self._link_state, clock=clock, settings=config.state, limits=limits
+        )
         self.safety = SafetyNode(
             config.safety or NO_POLICY,
             clock=clock,
@@ -96,6 +101,9 @@ class Runtime:
             bus=self.bus,
             settings=config.link,
             hub_time=clock,
+        )
+        self.face = Face(
+            config.robot, self.safety, clock=clock, state=self.state.snapshot, to=lambda: self.link.address
         )
         self._host = DriverHost(config, self.outbox, self.state, self.desk, self.bus, clock=clock, safety=self.safety)
         self._safeguard = Safeguard(
@@ -124,8 +132,8 @@ class Runtime:
             if known := self.boots.load(self.clock.boot):
                 self.clock.remember(known)
             await stack.enter_async_context(self._safeguard)
-            if self._real_time and self.config.door_file:
-                await stack.enter_async_context(LocalDoor(self.config.door_file, self.safety))
+            if self._real_time:
+                await self._open_face(stack)
             await stack.enter_async_context(self.outbox)
             if self._recorder is not None:
                 await stack.enter_async_context(self._recorder)
@@ -151,6 +159,15 @@ class Runtime:
             for task in self._tasks.values():
                 task.cancel()
             await self._stack.aclose()
+
+    async def _open_face(self, stack: AsyncExitStack) -> None:
+        """Let people at the robot in, before anything else of it runs: they may have to see why that fails."""
+        settings, page = self.config.page, None
+        if settings is not None:
+            page = await stack.enter_async_context(LocalPage(self.face, settings, self.config.key_file))
+        if self.config.door_file:
+            door = LocalDoor(self.config.door_file, self.face, lambda: page.address_with_key if page else None)
+            await stack.enter_async_context(door)
 
     async def run(self) -> int:
         """Run until `stop` is called, or with `exit_when_done` until everything is done. Returns the exit code."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Unpack
 
@@ -12,7 +12,7 @@ from botyard_edge.driver import StateChange
 from botyard_edge.samples import clean_geo
 from botyard_edge.timing import wait_event
 from botyard_schemas.clock import Clock
-from botyard_schemas.messages import About, Battery, Geo, Health, LinkState, Mode, NodeState, Pose, State
+from botyard_schemas.messages import About, Battery, Geo, Health, Limit, LinkState, Mode, NodeState, Pose, State
 
 # Parts that change all the time; a change of these alone is sent at the limited rate.
 SMALL = frozenset({"pose", "geo", "battery"})
@@ -32,7 +32,7 @@ class StateSettings:
 
 
 class StateKeeper:
-    """The only writer of the state. `send` keeps a state in the outbox."""
+    """The only writer of the state. `send` keeps a state in the outbox; `limits` are what the safety node keeps."""
 
     def __init__(
         self,
@@ -42,12 +42,14 @@ class StateKeeper:
         *,
         clock: Clock,
         settings: StateSettings = StateSettings(),
+        limits: Mapping[str, Limit] | None = None,
     ) -> None:
         self._about = about
         self._send = send
         self._link = link
         self._clock = clock
         self._settings = settings
+        self._limits = dict(limits or {})
         self._parts: dict[str, Any] = {}
         self._health: dict[str, tuple[Health, list[str]]] = {}
         self._busy: dict[str, bool] = {}
@@ -113,6 +115,7 @@ class StateKeeper:
             geo=self._parts.get("geo"),
             battery=self._parts.get("battery"),
             nodes=dict(self._nodes),
+            limits=self._limits,
             link=self._link(),
         )
 

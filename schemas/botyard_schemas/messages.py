@@ -15,6 +15,7 @@ Severity = Literal["debug", "info", "warning", "error", "critical"]
 ValueType = Literal["number", "integer", "boolean", "text", "object", "pose", "geo"]
 NodeStatus = Literal["starting", "running", "backoff", "failed", "stopped"]
 NodeReason = Literal["error", "connection", "hang", "budget", "configuration"]
+OnViolation = Literal["clamp", "reject", "safe"]
 ReportStatus = Literal["accepted", "running", "succeeded", "failed", "cancelled", "expired", "rejected"]
 
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
@@ -95,6 +96,14 @@ class NodeState(Message, frozen=True):
     reason: NodeReason | None = None
 
 
+class Limit(Message, frozen=True, omit_defaults=False):
+    """One limit that the robot keeps by itself, in a UCUM unit."""
+
+    value: float
+    unit: str
+    on_violation: OnViolation
+
+
 class LinkState(Message, frozen=True, omit_defaults=False):
     """The robot's view of its connection."""
 
@@ -118,6 +127,7 @@ class State(Message, frozen=True):
     geo: Geo | None = None
     battery: Battery | None = None
     nodes: dict[str, NodeState] = {}
+    limits: dict[str, Limit] = {}
     link: LinkState | None = None
 
 

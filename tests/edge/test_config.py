@@ -6,6 +6,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from botyard_edge.config import Config, OutboxSettings, load_config, robot_schema
+from botyard_edge.local.page import PageSettings
 from botyard_edge.node import Backoff, RestartPolicy
 from botyard_edge.recorder import RecordSettings
 from botyard_schemas.settings import SettingsError
@@ -36,9 +37,18 @@ def test_example_stands_by_the_defaults(tmp_path: Path) -> None:
 
 def test_defaults_in_code_are_those_of_the_schema(tmp_path: Path) -> None:
     loaded = load_config(write(tmp_path, "robot: r1\ndrivers: {sim: {}}\n"), {})
-    # Whoever makes settings in code, as simulations do, says where a file may be.
-    made = Config("r1", loaded.drivers, folder=loaded.folder, outbox=OutboxSettings("state/r1.outbox.db"))
+    # Whoever makes settings in code, as simulations do, says where a file may be, and opens no page unasked.
+    outbox = OutboxSettings("state/r1.outbox.db")
+    made = Config("r1", loaded.drivers, folder=loaded.folder, outbox=outbox, page=PageSettings())
     assert made == loaded
+
+
+def test_local_page_is_where_the_file_says_or_nowhere(tmp_path: Path) -> None:
+    drivers = "robot: r1\ndrivers: {sim: {}}\n"
+    assert load_config(write(tmp_path, drivers + "local: {page: false}\n"), {}).page is None
+    assert load_config(write(tmp_path, drivers + "local: {port: 9000}\n"), {}).page == PageSettings(port=9000)
+    with pytest.raises(SettingsError, match=r"local\.host: 'robot\.local' is no IP address, expected one such as"):
+        load_config(write(tmp_path, drivers + "local:\n  host: robot.local\n"), {})
 
 
 def test_restart_and_recording_are_as_the_file_says(tmp_path: Path) -> None:

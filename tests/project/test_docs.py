@@ -67,10 +67,16 @@ def test_docs_robot_yaml_examples_are_valid(tmp_path: Path, monkeypatch: pytest.
     _module("acme_carrier.edge", _blocks("integrators/drivers.md", "python")[0], monkeypatch)
     examples = [
         text
-        for page in ("operators/get-started.md", "robots/edge.md", "robots/replay.md", "integrators/drivers.md")
+        for page in (
+            "operators/get-started.md",
+            "robots/edge.md",
+            "robots/replay.md",
+            "robots/local.md",
+            "integrators/drivers.md",
+        )
         for text in _blocks(page, "yaml")
     ]
-    assert len(examples) == 7
+    assert len(examples) == 8
     for text in examples:
         file = tmp_path / "robot.yaml"
         file.write_text(text, encoding="utf-8")

@@ -4,6 +4,7 @@ commands. `core` and what it uses are pure; `store`, `watchdog` and `node` put f
 It imports the driver contract and the wire contract, and nothing else of the edge.
 """
 
+from botyard_edge.safety.declared import declared
 from botyard_edge.safety.effects import Cause, ClearRefusedError, Verdict
 from botyard_edge.safety.node import Listener, SafetyNode
 from botyard_edge.safety.policy import NO_POLICY, Policy, read_policy
@@ -21,5 +22,6 @@ __all__ = [
     "Store",
     "Verdict",
     "Watchdog",
+    "declared",
     "read_policy",
 ]

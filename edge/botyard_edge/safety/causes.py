@@ -81,8 +81,8 @@ class Causes:
             self._do(Keep(self.latched))
         self._tell("safety.cause_gone", "info", f"has gone: {cause.reason}", cause)
 
-    def clear(self, who: str) -> tuple[Cause, ...]:
-        """Remove what is latched. Raises ClearRefusedError while a cause of it lasts."""
+    def clear(self, who: str, why: str = "") -> tuple[Cause, ...]:
+        """Remove what is latched; `why` is for the record. Raises ClearRefusedError while a cause of it lasts."""
         lasting = [cause.reason for cause in self.latched if cause.active]
         if lasting:
             raise ClearRefusedError(f"cannot be cleared while its cause lasts: {'; '.join(lasting)}")
@@ -92,7 +92,8 @@ class Causes:
         if cleared:
             self._do(Keep(()))
             reasons = "; ".join(cause.reason for cause in cleared)
-            self._tell("safety.cleared", "info", f"{who} has cleared at the robot: {reasons}"[:4096])
+            told = f"{who} has cleared at the robot{f' ({why})' if why else ''}: {reasons}"
+            self._tell("safety.cleared", "info", told)
         return cleared
 
     def sources(self, kind: str) -> frozenset[str]:

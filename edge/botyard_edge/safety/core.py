@@ -207,9 +207,9 @@ class SafetyCore:
         """Latch safe mode."""
         self.causes.begin("safe", kind, source, reason, now=now, latched=True, active=active)
 
-    def clear(self, who: str) -> tuple[Cause, ...]:
+    def clear(self, who: str, why: str = "") -> tuple[Cause, ...]:
         """Somebody at the robot lifts what is latched. Raises ClearRefusedError."""
-        return self.causes.clear(who)
+        return self.causes.clear(who, why)
 
     def inputs(self, driver: str, pressed: Mapping[str, bool], *, now: int) -> None:
         """A driver says how its emergency-stop inputs are."""

@@ -83,9 +83,9 @@ class SafetyNode:
         self.halt()
         self.act(lambda core: core.estop(reason, now=self._clock.now()))
 
-    def clear(self, who: str) -> tuple[Cause, ...]:
+    def clear(self, who: str, why: str = "") -> tuple[Cause, ...]:
         """Lift what is latched; gives what it was. Raises ClearRefusedError while a cause lasts."""
-        return self.act(lambda core: core.clear(who))
+        return self.act(lambda core: core.clear(who, why))
 
     # --- for the runtime
 

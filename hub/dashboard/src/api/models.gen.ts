@@ -151,6 +151,9 @@ export interface State {
   nodes?: {
     [k: string]: NodeState;
   };
+  limits?: {
+    [k: string]: Limit;
+  };
   link?: LinkState | null;
 }
 /**
@@ -180,6 +183,14 @@ export interface NodeState {
   restarts: number;
   error?: string | null;
   reason?: ("budget" | "configuration" | "connection" | "error" | "hang") | null;
+}
+/**
+ * One limit that the robot keeps by itself, in a UCUM unit.
+ */
+export interface Limit {
+  value: number;
+  unit: string;
+  on_violation: "clamp" | "reject" | "safe";
 }
 /**
  * The robot's view of its connection.

@@ -370,6 +370,28 @@ export interface State {
     };
   };
   /**
+   * What the robot's safety node keeps by itself, by the name of the limit as `robot.yaml` has it. Absent when there is none.
+   */
+  limits?: {
+    /**
+     * One limit.
+     */
+    [k: string]: {
+      /**
+       * What must not be exceeded, in `unit`. Of `geofence` and `keep_out`: how many areas there are.
+       */
+      value: number;
+      /**
+       * UCUM code.
+       */
+      unit: string;
+      /**
+       * A command that exceeds it is cut down to it (`clamp`) or refused (`reject`); or the robot goes to safe mode when it is measured (`safe`).
+       */
+      on_violation: "clamp" | "reject" | "safe";
+    };
+  };
+  /**
    * The robot's view of its connection.
    */
   link?: {

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from botyard_edge.cli import main
-from botyard_edge.localdoor import DoorError, LocalDoor, Request, ask
+from botyard_edge.local.door import DoorError, LocalDoor, Request, ask
+from botyard_edge.local.status import Face
 from botyard_edge.safety import SafetyNode
 from botyard_edge.testing import VirtualClock
+from botyard_schemas import State
 
 
 async def call(path: Path, do: str, reason: str = "") -> tuple[int, Path]:
@@ -25,11 +27,18 @@ def robot(tmp_path: Path) -> Path:
     return path
 
 
+def face(safety: SafetyNode) -> Face:
+    def state() -> State:
+        return State(safety.mode, "ok", safety.reason)
+
+    return Face("r1", safety, clock=VirtualClock(), state=state, to=lambda: None)
+
+
 async def test_stop_is_set_and_cleared_at_the_robot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = robot(tmp_path)
     safety = SafetyNode(clock=VirtualClock())
     door = path.parent / "state" / "r1.outbox.db.local.sock"
-    async with LocalDoor(door, safety):
+    async with LocalDoor(door, face(safety)):
         assert door.stat().st_mode & 0o777 == 0o600
         assert (await call(path, "set", "a child on the floor"))[0] == 0
         assert safety.mode == "estop"
@@ -59,7 +68,7 @@ async def test_robot_that_does_not_run_is_told_in_one_sentence(
 async def test_rubbish_at_the_door_is_answered_and_harms_nothing(tmp_path: Path) -> None:
     safety = SafetyNode(clock=VirtualClock())
     door = tmp_path / "door"
-    async with LocalDoor(door, safety):
+    async with LocalDoor(door, face(safety)):
         for rubbish in (b"\n", b"\0\xff\n", b'{"do": "dance"}\n', b"x" * 40_000 + b"\n", b"[" * 10_000 + b"\n"):
             reader, writer = await asyncio.open_unix_connection(door)
             writer.write(rubbish)
@@ -67,6 +76,6 @@ async def test_rubbish_at_the_door_is_answered_and_harms_nothing(tmp_path: Path)
             writer.close()
             await writer.wait_closed()
         answer = await asyncio.to_thread(ask, door, Request("status"))
-        assert answer.mode == "auto"
+        assert answer.status.mode == "auto"
     with pytest.raises(DoorError, match="no edge answers"):
         await asyncio.to_thread(ask, door, Request("status"))

@@ -9,13 +9,14 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import msgspec
 
-from botyard_edge.safety import ClearRefusedError, SafetyNode
+from botyard_edge.local.status import Face, Status
+from botyard_edge.safety import ClearRefusedError
 
 log = logging.getLogger(__name__)
 
@@ -35,45 +36,22 @@ class Request(msgspec.Struct):
     reason: str = ""
 
 
-class Why(msgspec.Struct):
-    """One cause: why the robot does not move, and whether that lasts."""
-
-    level: str
-    reason: str
-    since: int
-    latched: bool
-    active: bool
-
-
 class Answer(msgspec.Struct):
-    """The mode after the request. `refused`: why it was not done."""
+    """The robot after the request. `refused`: why it was not done. `page`: the address of the local page with the key
+    that clearing needs there; None: there is no page."""
 
-    mode: str
-    causes: list[Why]
+    status: Status
     refused: str | None = None
-
-
-def serve(safety: SafetyNode, request: Request) -> Answer:
-    """Do what is asked."""
-    refused: str | None = None
-    if request.do == "set":
-        words = f"{request.who or 'somebody'} pressed the emergency stop at the robot"
-        safety.estop(f"{words}: {request.reason}"[:1024] if request.reason else words)
-    elif request.do == "clear":
-        try:
-            safety.clear(request.who or "somebody")
-        except ClearRefusedError as error:
-            refused = str(error)
-    causes = [Why(one.level, one.reason, one.since, one.latched, one.active) for one in safety.core.causes]
-    return Answer(safety.mode, causes, refused)
+    page: str | None = None
 
 
 class LocalDoor:
     """Open while its `async with` lasts. A door that cannot be opened is told in the log: the robot works without."""
 
-    def __init__(self, path: Path, safety: SafetyNode) -> None:
+    def __init__(self, path: Path, face: Face, page: Callable[[], str | None] = lambda: None) -> None:
         self._path = path
-        self._safety = safety
+        self._face = face
+        self._page = page
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
@@ -99,13 +77,24 @@ class LocalDoor:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             line = await asyncio.wait_for(reader.readline(), WITHIN)
-            answer: Any = serve(self._safety, msgspec.json.decode(line, type=Request))
+            answer: Any = self._serve(msgspec.json.decode(line, type=Request))
         except (msgspec.DecodeError, ValueError, TimeoutError, OSError) as error:
             answer = {"error": f"not a request: {error}"}
         with contextlib.suppress(OSError):
             writer.write(msgspec.json.encode(answer) + b"\n")
             await writer.drain()
         writer.close()
+
+    def _serve(self, request: Request) -> Answer:
+        refused: str | None = None
+        if request.do == "set":
+            self._face.stop(request.who, request.reason)
+        elif request.do == "clear":
+            try:
+                self._face.clear(request.who, request.reason)
+            except ClearRefusedError as error:
+                refused = str(error)
+        return Answer(self._face.status(), refused, self._page())
 
 
 def ask(path: Path, request: Request) -> Answer:
@@ -117,6 +106,8 @@ def ask(path: Path, request: Request) -> Answer:
             connection.sendall(msgspec.json.encode(request) + b"\n")
             with connection.makefile("rb") as stream:
                 return msgspec.json.decode(stream.readline(), type=Answer)
+    except (FileNotFoundError, ConnectionRefusedError) as error:
+        raise DoorError(f"no edge answers at {path}: start it with `botyard-edge run`") from error
     except (OSError, msgspec.DecodeError) as error:
         raise DoorError(f"no edge answers at {path}: {error}") from error
 
