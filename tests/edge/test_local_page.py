@@ -1,7 +1,8 @@
 """The local page's HTTP API over real sockets: what it says, whom it lets do what, and that nothing breaks it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import contextlib
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
