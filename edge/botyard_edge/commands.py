@@ -7,6 +7,7 @@ from typing import Any
 
 import jsonschema_rs
 
+from botyard_edge.calibration import CalibrationNode
 from botyard_edge.driver import CommandFailedError, CommandRejectedError, CommandSpec, Driver
 from botyard_edge.safety import SafetyNode
 from botyard_schemas.clock import Clock
@@ -17,8 +18,8 @@ log = logging.getLogger(__name__)
 
 MAX_WAITING = 64
 REASON_LENGTH = 4096
-# Names of what the safety node understands are not for drivers.
-OWN = "safety."
+# Names of what the robot itself understands are not for drivers.
+OWN = ("safety.", "calibration.")
 
 
 class CommandDesk:
@@ -32,20 +33,26 @@ class CommandDesk:
         clock: Clock,
         stop: Callable[[], Awaitable[None]] | None = None,
         safety: SafetyNode | None = None,
+        calibration: CalibrationNode | None = None,
     ) -> None:
         self._report = report
         self._stop = stop
         self._safety = safety or SafetyNode(clock=clock)
+        self._calibration = calibration
         self._offers: dict[str, tuple[Driver, CommandSpec, jsonschema_rs.Validator]] = {}
         self._waiting: asyncio.Queue[Command] = asyncio.Queue(MAX_WAITING)
         self._tasks: dict[str, tuple[asyncio.Task[None], CommandSpec]] = {}
         self._cancelled: dict[str, str] = {}
 
-    def offer(self, driver: Driver, commands: tuple[CommandSpec, ...]) -> None:
-        """From now on the driver executes these commands. Raises ValueError for a name that another driver offers."""
+    def offer(self, driver: Driver, commands: tuple[CommandSpec, ...], *, own: bool = False) -> None:
+        """From now on the driver executes these commands; `own`: it is a part of the robot itself. Raises ValueError
+        for a name that another driver offers."""
         for spec in commands:
-            if spec.name.startswith(OWN):
-                raise ValueError(f"command {spec.name!r}: names below {OWN!r} are the robot's own, take another one")
+            if spec.name.startswith(OWN) and not own:
+                reserved = spec.name.partition(".")[0] + "."
+                raise ValueError(
+                    f"command {spec.name!r}: names below {reserved!r} are the robot's own, take another one"
+                )
             if spec.name in self._offers:
                 raise ValueError(f"command {spec.name!r} is offered by two drivers")
         for spec in commands:
@@ -123,7 +130,7 @@ class CommandDesk:
     async def _execute(self, driver: Driver, spec: CommandSpec, command: Command, rests: int, *, sync: bool) -> None:
         report: Report | None = None
         try:
-            report = await self._outcome(driver, command, rests, sync=sync)
+            report = await self._outcome(driver, spec, command, rests, sync=sync)
         except asyncio.CancelledError:
             if command.id not in self._cancelled:
                 raise
@@ -134,7 +141,7 @@ class CommandDesk:
         self._safety.finish(report, spec)
         await self._report(report)
 
-    async def _outcome(self, driver: Driver, command: Command, rests: int, *, sync: bool) -> Report:
+    async def _outcome(self, driver: Driver, spec: CommandSpec, command: Command, rests: int, *, sync: bool) -> Report:
         async def progress(done: float) -> None:
             await self._report(Report(command.id, "running", progress=min(1.0, max(0.0, done))))
 
@@ -145,7 +152,8 @@ class CommandDesk:
             await self._report(Report(command.id, "running"))
             if self._safety.rests != rests:
                 raise CommandFailedError("the robot was brought to rest before it began", cancelled=True)
-            return Report(command.id, "succeeded", result=await driver.execute(command, progress))
+            corrected = self._corrected(spec, command)
+            return Report(command.id, "succeeded", result=await driver.execute(corrected, progress))
         except CommandRejectedError as error:
             return Report(command.id, "rejected", reason=_cut(str(error)))
         except CommandFailedError as error:
@@ -153,6 +161,16 @@ class CommandDesk:
         except Exception as error:
             log.exception("command %s (%s) failed", command.id, command.name)
             return Report(command.id, "failed", reason=_cut(f"{type(error).__name__}: {error}"))
+
+    def _corrected(self, spec: CommandSpec, command: Command) -> Command:
+        """The command as its motors need it. The limits were kept on what is wanted, and are kept again on what comes
+        out: whichever of the two is what the robot really does, it exceeds none."""
+        if self._calibration is None or spec.motion is None or spec.motion.kind != "velocity":
+            return command
+        args = self._calibration.commanded(spec, command.args)
+        if args == command.args:
+            return command
+        return Command(command.id, command.name, command.expires, self._safety.capped(spec, args), command.cause)
 
 
 def _cut(text: str) -> str:

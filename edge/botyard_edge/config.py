@@ -78,6 +78,14 @@ class OutboxSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CalibrationSettings:
+    """`from_hub`: whether the hub may change the calibration. `versions` of each profile are kept."""
+
+    from_hub: bool = True
+    versions: int = 32
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything about one robot. Relative paths in driver options are relative to `folder`; times are seconds."""
 
@@ -91,6 +99,7 @@ class Config:
     state: StateSettings = field(default_factory=StateSettings)
     outbox: OutboxSettings = field(default_factory=OutboxSettings)
     record: RecordSettings | None = None
+    calibration: CalibrationSettings = CalibrationSettings()
     flush_timeout: float = 3.0
     exit_when_done: bool = False
     safety: Policy | None = None  # None: the settings have no such section
@@ -105,6 +114,11 @@ class Config:
     def latch_file(self) -> Path | None:
         """Where it is remembered that the robot must not move: beside the outbox, if that is on disk."""
         return self._beside("safety")
+
+    @property
+    def calibration_file(self) -> Path | None:
+        """Where the calibration with its history is kept: beside the outbox, if that is on disk."""
+        return self._beside("calibration")
 
     @property
     def door_file(self) -> Path | None:
@@ -226,6 +240,7 @@ def _config(loaded: dict[str, Any], known: Mapping[str, DriverSpec], path: Path)
         state=StateSettings(loaded["state"]["period"], loaded["state"]["max_rate"]),
         outbox=_outbox(loaded["outbox"], loaded["robot"]),
         record=_record(loaded["record"], loaded["robot"], path.resolve().parent),
+        calibration=CalibrationSettings(loaded["calibration"]["from_hub"], loaded["calibration"]["versions"]),
         flush_timeout=loaded["shutdown"]["flush_timeout"],
         exit_when_done=loaded["exit_when_done"],
         page=PageSettings(loaded["local"]["host"], loaded["local"]["port"]) if loaded["local"]["page"] else None,

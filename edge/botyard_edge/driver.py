@@ -39,6 +39,7 @@ __all__ = [
     "ReadingError",
     "Severity",
     "StateChange",
+    "Wheels",
 ]
 
 
@@ -113,14 +114,25 @@ class CommandSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Wheels:
+    """Of a differential drive, in metres: the radii, and the track between the points where the wheels touch."""
+
+    radius_left: float
+    radius_right: float
+    track: float
+
+
+@dataclass(frozen=True, slots=True)
 class Capabilities:
     """What the robot behind a driver can do. `lossless` says that its data are recorded elsewhere and can wait:
-    publishing then blocks while the outbox is full, instead of giving up the oldest telemetry."""
+    publishing then blocks while the outbox is full, instead of giving up the oldest telemetry. `wheels` as they are
+    by design: a driver that declares them reckons with them, and hears by `measured` when they are measured."""
 
     channels: tuple[Channel, ...] = ()
     commands: tuple[CommandSpec, ...] = ()
     lossless: bool = False
     about: About = field(default_factory=About)
+    wheels: Wheels | None = None
 
 
 class StateChange(TypedDict, total=False):
@@ -221,6 +233,10 @@ class Driver(ABC):
 
     async def stop(self) -> None:  # noqa: B027 - what does not move is at rest
         """Bring the robot to rest, as soon as is safe. Called before the end and when the hub asks for it."""
+
+    def measured(self, wheels: Wheels) -> None:  # noqa: B027 - most have none
+        """Reckon with these wheels from now on: of the robot's calibration, or those that were declared, again. Called
+        before `run` and at any time after, for drivers that declare wheels."""
 
     def halt(self) -> None:  # noqa: B027 - what does not move is at rest
         """Bring the robot to rest at once, without the event loop: called in any thread, also while the loop is

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 from botyard_edge.bus import Bus
+from botyard_edge.calibration import CalibrationNode
 from botyard_edge.commands import CommandDesk
 from botyard_edge.config import Config, DriverSettings
 from botyard_edge.driver import Capabilities, ConfigurationError, Driver, DriverContext
@@ -35,6 +36,7 @@ class DriverHost:
         *,
         clock: HubClock,
         safety: SafetyNode,
+        calibration: CalibrationNode,
     ) -> None:
         self._config = config
         self._outbox = outbox
@@ -43,6 +45,7 @@ class DriverHost:
         self._bus = bus
         self._clock = clock
         self._safety = safety
+        self._calibration = calibration
         self._drivers: dict[str, Driver] = {}
         self._writers: dict[str, TelemetryWriter] = {}
         self._ports: dict[str, RuntimePort] = {}
@@ -75,6 +78,7 @@ class DriverHost:
         if (driver := self._drivers.pop(name, None)) is not None:
             self._desk.withdraw(driver)
             self._safety.leave(name)
+            self._calibration.closed(name, driver)
 
     async def stop(self) -> None:
         """Bring the robot to rest: all of it at once, since one that hangs must not keep the others in motion."""
@@ -141,8 +145,10 @@ class DriverHost:
                 lossless=lossless,
                 pulse=pulse,
                 safety=self._safety,
+                calibration=self._calibration,
                 watched=watched,
             )
+            self._calibration.opened(name, driver, capabilities, writer.declare)
             await self._admit(name, driver)
             pulse.beat()
             self._bus.publish(f"drivers/{name}/opened", Opened(capabilities.channels, lossless, capabilities.about))
@@ -157,6 +163,7 @@ class DriverHost:
             raise
         finally:
             self._desk.withdraw(driver)
+            self._calibration.closed(name, driver)
             if self._drivers.get(name) is driver:  # and not another one, after this one was abandoned
                 del self._drivers[name]
                 self._safety.leave(name)

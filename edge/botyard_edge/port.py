@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 from botyard_edge.bus import Bus
+from botyard_edge.calibration import CalibrationNode
 from botyard_edge.driver import DriverError, StateChange
 from botyard_edge.outbox import Outbox
 from botyard_edge.pulse import Pulse
@@ -18,7 +19,8 @@ MESSAGE_LENGTH = 4096
 
 
 class RuntimePort:
-    """Leads what one driver says to telemetry, outbox, state and bus."""
+    """Leads what one driver says to telemetry, outbox, state and bus. Samples are corrected on the way, but for those
+    that a recording holds: played again, they would be corrected twice."""
 
     def __init__(
         self,
@@ -32,6 +34,7 @@ class RuntimePort:
         lossless: bool,
         pulse: Pulse,
         safety: SafetyNode,
+        calibration: CalibrationNode,
         watched: Mapping[str, float],
     ) -> None:
         self._name = name
@@ -43,6 +46,7 @@ class RuntimePort:
         self._lossless = lossless
         self._pulse = pulse
         self._safety = safety
+        self._calibration = calibration
         self._watched = watched
         self._closed = False
 
@@ -53,23 +57,29 @@ class RuntimePort:
     async def publish(self, values: Mapping[str, Any], *, ts: int | None = None) -> None:
         with self._open():
             ts = self._clock.now() if ts is None else ts
+            said = values
+            if self._calibration.corrector is not None:
+                values = self._calibration.corrected(values)
             for channel, factor in self._watched.items():
                 if (sample := values.get(channel)) is not None:
                     self._safety.sampled(channel, sample * factor)
             await self._writer.publish(ts, values)
-            self._bus.publish(f"drivers/{self._name}/sample", Sample(ts, dict(values)))
+            self._bus.publish(f"drivers/{self._name}/sample", Sample(ts, dict(said)))
             for channel, value in values.items():
                 self._bus.publish(f"samples/{self._name}/{channel}", (ts, value))
 
     async def publish_columns(self, ts: Sequence[int], columns: Mapping[str, Sequence[Any]]) -> None:
         with self._open():
+            said = columns
+            if self._calibration.corrector is not None:
+                columns = self._calibration.corrected_columns(columns)
             for channel, factor in self._watched.items():
                 for sample in columns.get(channel, ()):
                     if sample is not None:
                         self._safety.sampled(channel, sample * factor)
             await self._writer.publish_columns(ts, columns)
             if ts:
-                copies = {channel: list(column) for channel, column in columns.items()}
+                copies = {channel: list(column) for channel, column in said.items()}
                 self._bus.publish(f"drivers/{self._name}/columns", Columns(list(ts), copies))
                 for channel, column in columns.items():
                     self._bus.publish(f"samples/{self._name}/{channel}", (ts[-1], column[-1]))

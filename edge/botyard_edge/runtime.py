@@ -15,6 +15,8 @@ import msgspec
 from botyard_edge.blocking import Elsewhere
 from botyard_edge.boots import Boots, keep
 from botyard_edge.bus import Bus
+from botyard_edge.calibrating import make_calibration, offer_calibration
+from botyard_edge.calibration.door import answer_calibration
 from botyard_edge.commands import CommandDesk
 from botyard_edge.config import Config, DriverSettings
 from botyard_edge.durable import SqliteOutbox
@@ -80,7 +82,13 @@ class Runtime:
         about = msgspec.structs.replace(config.about, software=f"botyard-edge {__version__}")
         limits = declared(config.safety or NO_POLICY)
         self.state = StateKeeper(
-            about, self.outbox.put, self._link_state, clock=clock, settings=config.state, limits=limits
+            about,
+            self.outbox.put,
+            self._link_state,
+            clock=clock,
+            settings=config.state,
+            limits=limits,
+            calibration=lambda: self.calibration.state(),
         )
         self.safety = SafetyNode(
             config.safety or NO_POLICY,
@@ -90,7 +98,17 @@ class Runtime:
             drivers=[driver.name for driver in config.drivers],
             threads=real_time,
         )
-        self.desk = CommandDesk(self.outbox.put, clock=clock, stop=lambda: self._host.stop(), safety=self.safety)
+        self.calibration = make_calibration(
+            config, self.safety, self.state, self._queue, clock=clock, threads=real_time
+        )
+        self.desk = CommandDesk(
+            self.outbox.put,
+            clock=clock,
+            stop=lambda: self._host.stop(),
+            safety=self.safety,
+            calibration=self.calibration,
+        )
+        offer_calibration(self.desk, self.calibration, config, clock=clock, rng=rng)
         self.link = Link(
             config.robot,
             transport,
@@ -103,9 +121,23 @@ class Runtime:
             hub_time=clock,
         )
         self.face = Face(
-            config.robot, self.safety, clock=clock, state=self.state.snapshot, to=lambda: self.link.address
+            config.robot,
+            self.safety,
+            clock=clock,
+            state=self.state.snapshot,
+            to=lambda: self.link.address,
+            calibration=self.calibration.summary,
         )
-        self._host = DriverHost(config, self.outbox, self.state, self.desk, self.bus, clock=clock, safety=self.safety)
+        self._host = DriverHost(
+            config,
+            self.outbox,
+            self.state,
+            self.desk,
+            self.bus,
+            clock=clock,
+            safety=self.safety,
+            calibration=self.calibration,
+        )
         self._safeguard = Safeguard(
             self.safety,
             self.state,
@@ -132,6 +164,8 @@ class Runtime:
             if known := self.boots.load(self.clock.boot):
                 self.clock.remember(known)
             await stack.enter_async_context(self._safeguard)
+            stack.callback(self.calibration.close)
+            self.calibration.open()
             if self._real_time:
                 await self._open_face(stack)
             await stack.enter_async_context(self.outbox)
@@ -166,7 +200,12 @@ class Runtime:
         if settings is not None:
             page = await stack.enter_async_context(LocalPage(self.face, settings, self.config.key_file))
         if self.config.door_file:
-            door = LocalDoor(self.config.door_file, self.face, lambda: page.address_with_key if page else None)
+            door = LocalDoor(
+                self.config.door_file,
+                self.face,
+                lambda: page.address_with_key if page else None,
+                lambda args, who: answer_calibration(self.calibration, self.bus, args, who),
+            )
             await stack.enter_async_context(door)
 
     async def run(self) -> int:

@@ -12,7 +12,19 @@ from botyard_edge.driver import StateChange
 from botyard_edge.samples import clean_geo
 from botyard_edge.timing import wait_event
 from botyard_schemas.clock import Clock
-from botyard_schemas.messages import About, Battery, Geo, Health, Limit, LinkState, Mode, NodeState, Pose, State
+from botyard_schemas.messages import (
+    About,
+    Battery,
+    CalibrationState,
+    Geo,
+    Health,
+    Limit,
+    LinkState,
+    Mode,
+    NodeState,
+    Pose,
+    State,
+)
 
 # Parts that change all the time; a change of these alone is sent at the limited rate.
 SMALL = frozenset({"pose", "geo", "battery"})
@@ -43,7 +55,9 @@ class StateKeeper:
         clock: Clock,
         settings: StateSettings = StateSettings(),
         limits: Mapping[str, Limit] | None = None,
+        calibration: Callable[[], CalibrationState | None] = lambda: None,
     ) -> None:
+        self._calibration = calibration
         self._about = about
         self._send = send
         self._link = link
@@ -85,6 +99,10 @@ class StateKeeper:
             self._stopped = stopped
             self._large.set()
 
+    def changed(self) -> None:
+        """Something that is asked for when the state is put together has changed."""
+        self._large.set()
+
     def node(self, name: str, state: NodeState) -> None:
         """A node's status has changed."""
         self._nodes[name] = state
@@ -101,6 +119,7 @@ class StateKeeper:
 
     def snapshot(self) -> State:
         """The whole state now."""
+        calibration = self._calibration()  # before the verdict, since it may notice what belongs into it
         health, reasons = self._verdict()
         stopped, why = self._stopped
         return State(
@@ -117,6 +136,7 @@ class StateKeeper:
             nodes=dict(self._nodes),
             limits=self._limits,
             link=self._link(),
+            calibration=calibration,
         )
 
     async def run(self) -> None:

@@ -54,6 +54,10 @@ class Batcher:
     def __bool__(self) -> bool:
         return bool(self._groups or self._full)
 
+    def declare(self, channel: Channel) -> None:
+        """One more channel."""
+        self._channels[channel.name] = channel
+
     @property
     def full(self) -> bool:
         """Whether a batch is complete."""
@@ -192,6 +196,10 @@ class TelemetryWriter:
         self._before: list[tuple[Telemetry, int, Stamp | None]] = []
         self._lock = asyncio.Lock()
         self._begun = asyncio.Event()
+
+    def declare(self, channel: Channel) -> None:
+        """One more channel, from now on."""
+        self._batcher.declare(channel)
 
     async def publish(self, ts: int, values: Mapping[str, Any]) -> None:
         """Add samples of one instant. Waits for room in the outbox when the driver is lossless."""

@@ -16,6 +16,7 @@ ValueType = Literal["number", "integer", "boolean", "text", "object", "pose", "g
 NodeStatus = Literal["starting", "running", "backoff", "failed", "stopped"]
 NodeReason = Literal["error", "connection", "hang", "budget", "configuration"]
 OnViolation = Literal["clamp", "reject", "safe"]
+CalibrationStatus = Literal["applied", "off", "unused", "expired", "drifted"]
 ReportStatus = Literal["accepted", "running", "succeeded", "failed", "cancelled", "expired", "rejected"]
 
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
@@ -113,6 +114,21 @@ class LinkState(Message, frozen=True, omit_defaults=False):
     round_trip: int | msgspec.UnsetType = msgspec.UNSET
 
 
+class ProfileState(Message, frozen=True):
+    """Where one calibration profile stands."""
+
+    version: int
+    status: CalibrationStatus
+    problem: str | None = None
+
+
+class CalibrationState(Message, frozen=True, omit_defaults=False):
+    """What the robot is corrected by; `hash` names all of it."""
+
+    hash: str
+    profiles: dict[str, ProfileState]
+
+
 class State(Message, frozen=True):
     """The whole physical state of a robot."""
 
@@ -129,6 +145,7 @@ class State(Message, frozen=True):
     nodes: dict[str, NodeState] = {}
     limits: dict[str, Limit] = {}
     link: LinkState | None = None
+    calibration: CalibrationState | None = None
 
 
 class Event(Message, frozen=True):

@@ -13,6 +13,7 @@ import pytest
 
 from botyard_edge.config import Config, DriverSettings
 from botyard_edge.driver import Capabilities, Channel, Driver, DriverContext, DriverSpec, Port
+from botyard_edge.outbox import Outbox
 from botyard_edge.runtime import Runtime
 from botyard_edge.testing import HubModel, MemoryBroker, VirtualClock
 from tests.processes import Running, free_port, wait_until
@@ -26,14 +27,14 @@ class World:
         self.broker = MemoryBroker()
         self.hub = HubModel(self.broker, clock=self.clock)
 
-    def runtime(self, config: Config, seed: int = 1) -> Runtime:
+    def runtime(self, config: Config, seed: int = 1, outbox: Outbox | None = None) -> Runtime:
         transport = self.broker.transport(config.robot)
-        return Runtime(config, clock=self.clock, rng=random.Random(seed), transport=transport)
+        return Runtime(config, clock=self.clock, rng=random.Random(seed), transport=transport, outbox=outbox)
 
     @asynccontextmanager
-    async def running(self, config: Config) -> AsyncIterator[Runtime]:
+    async def running(self, config: Config, outbox: Outbox | None = None) -> AsyncIterator[Runtime]:
         """The runtime while it runs; its end happens on virtual time, too."""
-        runtime = self.runtime(config)
+        runtime = self.runtime(config, outbox=outbox)
         task = asyncio.create_task(runtime.run())
         await self.clock.advance(0.1)
         try:

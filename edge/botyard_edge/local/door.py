@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -24,34 +24,47 @@ log = logging.getLogger(__name__)
 LARGEST, WITHIN, BACKLOG = 16_384, 5.0, 8
 
 
+# What answers about the calibration: from what is asked and who asks to a result, or the sentence why it is refused.
+Asked = Callable[[Mapping[str, Any], str], Awaitable[tuple[dict[str, Any] | None, str | None]]]
+
+
 class DoorError(Exception):
     """Nobody answers at the door."""
 
 
 class Request(msgspec.Struct):
-    """What somebody wants; `who` and `reason` are for the record."""
+    """What somebody wants; `who` and `reason` are for the record. With `calibration`, `args` say what of it."""
 
-    do: Literal["status", "set", "clear"]
+    do: Literal["status", "set", "clear", "calibration"]
     who: str = ""
     reason: str = ""
+    args: dict[str, Any] = {}
 
 
 class Answer(msgspec.Struct):
     """The robot after the request. `refused`: why it was not done. `page`: the address of the local page with the key
-    that clearing needs there; None: there is no page."""
+    that clearing needs there; None: there is no page. `result` is what was asked of the calibration."""
 
     status: Status
     refused: str | None = None
     page: str | None = None
+    result: dict[str, Any] | None = None
 
 
 class LocalDoor:
     """Open while its `async with` lasts. A door that cannot be opened is told in the log: the robot works without."""
 
-    def __init__(self, path: Path, face: Face, page: Callable[[], str | None] = lambda: None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        face: Face,
+        page: Callable[[], str | None] = lambda: None,
+        calibration: Asked | None = None,
+    ) -> None:
         self._path = path
         self._face = face
         self._page = page
+        self._calibration = calibration
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
@@ -77,7 +90,10 @@ class LocalDoor:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             line = await asyncio.wait_for(reader.readline(), WITHIN)
-            answer: Any = self._serve(msgspec.json.decode(line, type=Request))
+            request = msgspec.json.decode(line, type=Request)
+            answer: Any = self._serve(request)
+            if request.do == "calibration" and self._calibration is not None:
+                answer.result, answer.refused = await self._calibration(request.args, request.who)
         except (msgspec.DecodeError, ValueError, TimeoutError, OSError) as error:
             answer = {"error": f"not a request: {error}"}
         with contextlib.suppress(OSError):
@@ -97,11 +113,11 @@ class LocalDoor:
         return Answer(self._face.status(), refused, self._page())
 
 
-def ask(path: Path, request: Request) -> Answer:
-    """Ask a robot that is running; blocks. Raises DoorError."""
+def ask(path: Path, request: Request, *, within: float = WITHIN) -> Answer:
+    """Ask a robot that is running; blocks, for `within` seconds at most. Raises DoorError."""
     try:
         with socket.socket(socket.AF_UNIX) as connection, _short(path) as address:
-            connection.settimeout(WITHIN)
+            connection.settimeout(within)
             connection.connect(address)
             connection.sendall(msgspec.json.encode(request) + b"\n")
             with connection.makefile("rb") as stream:

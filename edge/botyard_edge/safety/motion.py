@@ -58,6 +58,19 @@ def limited(
     return kept
 
 
+def capped(motion: Motion, args: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
+    """A velocity command's arguments after something has corrected them, cut down to what the limits allow.
+
+    A correction is a claim about a motor, and may be wrong. With the limits kept before it (of what is wanted) and
+    after it (of what the driver gets), the robot is too slow at worst. Raises LimitError for what is no number.
+    """
+    kept = dict(args)
+    for names, most in ((motion.linear, limits.max_speed), (motion.angular, limits.max_angular_speed)):
+        if most is not None:
+            _shrink(kept, names, most)
+    return kept
+
+
 def at_rest(motion: Motion, args: Mapping[str, Any]) -> bool:
     """Whether a velocity command asks for standing still."""
     names = (*motion.linear, *motion.angular, *motion.other)
@@ -125,6 +138,14 @@ def _magnitude(
     if not limits.clamps(limit):
         what = " and ".join(f"args.{name}" for name in names)
         raise LimitError(f"{what}: {size:.4g} exceeds {limit}, at most {most:.4g} {unit} are allowed")
+    _shrink(kept, names, most)
+
+
+def _shrink(kept: dict[str, Any], names: tuple[str, ...], most: float) -> None:
+    values = [_number(kept, name) for name in names]
+    size = math.hypot(*values)
+    if size <= most:
+        return
     factor = most / size
     # Rounding must not bring it over the limit again.
     while math.hypot(*(value * factor for value in values)) > most:

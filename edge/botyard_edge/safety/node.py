@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from botyard_edge.driver import Channel, Command, CommandSpec, ConfigurationError, Driver, StateChange
 from botyard_edge.safety.core import SafetyCore
 from botyard_edge.safety.effects import Answer, Cause, Effect, Keep, Note, Rest, Tell, Verdict
+from botyard_edge.safety.motion import capped
 from botyard_edge.safety.policy import NO_POLICY, Policy
 from botyard_edge.safety.store import FULL, Store
 from botyard_schemas.clock import Clock
@@ -113,6 +114,17 @@ class SafetyNode:
         """See `SafetyCore.judge`."""
         now, steady = self._clock.now(), self._clock.monotonic()
         return self.act(lambda core: core.judge(command, spec, problem, now=now, steady=steady))
+
+    def capped(self, spec: CommandSpec, args: Mapping[str, Any]) -> dict[str, Any]:
+        """See `motion.capped`; of anything but a velocity command the arguments as they are."""
+        motion = spec.motion
+        return dict(args) if motion is None or motion.kind != "velocity" else capped(motion, args, self.policy.limits)
+
+    @property
+    def moving(self) -> str | None:
+        """The command by which the robot moves, or may."""
+        ledger = self.core.ledger
+        return ledger.lasting or next((one.name for one in ledger.running.values() if one.moves), None)
 
     def finish(self, report: Report, spec: CommandSpec | None = None) -> None:
         """A command that was begun has ended."""

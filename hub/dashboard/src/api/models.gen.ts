@@ -64,6 +64,23 @@ export interface BrokerView {
   error: string | null;
 }
 /**
+ * What the robot is corrected by; `hash` names all of it.
+ */
+export interface CalibrationState {
+  hash: string;
+  profiles: {
+    [k: string]: ProfileState;
+  };
+}
+/**
+ * Where one calibration profile stands.
+ */
+export interface ProfileState {
+  version: number;
+  status: "applied" | "drifted" | "expired" | "off" | "unused";
+  problem?: string | null;
+}
+/**
  * What changed since the last frame. `id` is what a client says in `since` after a drop. Robots are whole and replace what was known; several changes of one robot in between are one. `skipped` counts events that were left out because the client was too slow.
  */
 export interface Changes {
@@ -155,6 +172,7 @@ export interface State {
     [k: string]: Limit;
   };
   link?: LinkState | null;
+  calibration?: CalibrationState | null;
 }
 /**
  * Where a robot stands on a site plan: metres and radians in `frame` (ROS REP-103, REP-105).

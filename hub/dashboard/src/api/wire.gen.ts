@@ -412,6 +412,37 @@ export interface State {
      */
     round_trip?: number;
   };
+  /**
+   * What the robot's values and commands are corrected by. Absent when it was never calibrated.
+   */
+  calibration?: {
+    /**
+     * Names what is applied; equal on robots that are corrected alike.
+     */
+    hash: string;
+    /**
+     * Calibration profiles by name.
+     */
+    profiles: {
+      /**
+       * Where one profile stands.
+       */
+      [k: string]: {
+        /**
+         * The version that the robot goes by.
+         */
+        version: number;
+        /**
+         * Whether it is `applied`, `off`, or `unused` since what it corrects is not there; `expired` and `drifted` ones are applied.
+         */
+        status: "applied" | "off" | "unused" | "expired" | "drifted";
+        /**
+         * Why it is unused or drifted, in one sentence.
+         */
+        problem?: string;
+      };
+    };
+  };
 }
 /**
  * A batch of samples, columnar: the channels that are sampled together form a group, which names each channel once and then lists times and values.

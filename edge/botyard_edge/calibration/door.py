@@ -1,0 +1,87 @@
+"""What people at the robot may ask of the calibration, through its local door."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from botyard_edge.bus import Bus
+from botyard_edge.calibration.draft import CalibrationError, read_draft
+from botyard_edge.calibration.node import CalibrationNode
+from botyard_edge.recording import Columns, Sample
+
+# Seconds and samples of each channel that somebody may ask for at once.
+LONGEST, MOST = 120.0, 5_000
+
+
+class Wish(msgspec.Struct, forbid_unknown_fields=True):
+    """What is wanted: all profiles, the versions of one, a change, or what channels say for so many seconds."""
+
+    do: Literal["list", "history", "set", "rollback", "remove", "samples"]
+    name: str = ""
+    version: int = 0
+    profile: dict[str, Any] = {}
+    channels: list[str] = []
+    seconds: float = 1.0
+
+
+async def answer_calibration(
+    node: CalibrationNode, bus: Bus, args: Mapping[str, Any], who: str
+) -> tuple[dict[str, Any] | None, str | None]:
+    """The answer, or else the sentence why it is refused."""
+    try:
+        wish = msgspec.convert(args, Wish)
+        return await _answer(node, bus, wish, who or "somebody at the robot"), None
+    except (CalibrationError, msgspec.ValidationError) as error:
+        return None, str(error)
+
+
+async def _answer(node: CalibrationNode, bus: Bus, wish: Wish, who: str) -> dict[str, Any]:
+    if wish.do == "list":
+        state = node.state()
+        standing = msgspec.to_builtins(state.profiles) if state else {}
+        return {"hash": node.hash, "profiles": msgspec.to_builtins(node.profiles), "state": standing}
+    if wish.do == "history":
+        return {"versions": msgspec.to_builtins(node.history(wish.name))}
+    if wish.do == "samples":
+        return {"samples": await _samples(bus, wish.channels, wish.seconds)}
+    if wish.do == "set":
+        profile = await node.set(read_draft(wish.profile), who=who)
+    elif wish.do == "rollback":
+        profile = await node.rollback(wish.name, wish.version, who=who)
+    else:
+        profile = await node.remove(wish.name, who=who)
+    return {"profile": msgspec.to_builtins(profile), "hash": node.hash}
+
+
+async def _samples(bus: Bus, channels: list[str], seconds: float) -> dict[str, list[tuple[int, float]]]:
+    """Raw samples, times in microseconds, as drivers tell them from now on."""
+    if not 0.0 < seconds <= LONGEST:
+        raise CalibrationError(f"seconds: {seconds:g} is not between 0 and {LONGEST:g}")
+    found: dict[str, list[tuple[int, float]]] = {channel: [] for channel in channels}
+    end = asyncio.get_running_loop().time() + seconds
+    with bus.subscribe("drivers/**", size=MOST) as told:
+        while (left := end - asyncio.get_running_loop().time()) > 0:
+            try:
+                async with asyncio.timeout(left):
+                    item = await told.get()
+            except TimeoutError:
+                break
+            _note(item.value, found)
+    return found
+
+
+def _note(value: object, found: dict[str, list[tuple[int, float]]]) -> None:
+    if isinstance(value, Sample):
+        rows: list[tuple[int, Mapping[str, Any]]] = [(value.ts, value.values)]
+    elif isinstance(value, Columns):
+        columns = value.columns
+        rows = [(ts, {name: column[at] for name, column in columns.items()}) for at, ts in enumerate(value.ts)]
+    else:
+        return
+    for ts, values in rows:
+        for channel, samples in found.items():
+            sample = values.get(channel)
+            if isinstance(sample, int | float) and not isinstance(sample, bool) and len(samples) < MOST:
+                samples.append((ts, float(sample)))

@@ -1,0 +1,112 @@
+"""What a robot has that can be calibrated, and whether a profile fits it."""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+
+from botyard_edge import driver as contract
+from botyard_edge.calibration.draft import CalibrationError
+from botyard_edge.calibration.sound import RAW, channels_of
+from botyard_edge.driver import Capabilities, Channel, CommandSpec, Driver
+from botyard_schemas.calibration import Draft, Motor, Wheels
+
+log = logging.getLogger(__name__)
+
+
+class Fitting:
+    """Knows the drivers that were ever opened; a channel stays a driver's also while that is being restarted."""
+
+    def __init__(self, expected: Iterable[str]) -> None:
+        """`expected` are the drivers in the settings."""
+        self._expected = frozenset(expected)
+        self._drivers: dict[str, Driver] = {}
+        self._wheels: dict[str, contract.Wheels] = {}
+        self._declare: dict[str, Callable[[Channel], None]] = {}
+        self._channels: dict[str, tuple[str, Channel]] = {}
+        self._commands: dict[str, CommandSpec] = {}
+        self._seen: set[str] = set()
+        self._told: dict[str, contract.Wheels] = {}
+
+    @property
+    def channels(self) -> Iterable[str]:
+        """Channels that drivers publish."""
+        return self._channels.keys()
+
+    def opened(self, name: str, driver: Driver, capabilities: Capabilities, declare: Callable[[Channel], None]) -> None:
+        """A driver begins."""
+        self._seen.add(name)
+        self._drivers[name], self._declare[name] = driver, declare
+        self._told.pop(name, None)
+        self._channels = {key: one for key, one in self._channels.items() if one[0] != name}
+        self._channels |= {channel.name: (name, channel) for channel in capabilities.channels}
+        self._commands |= {command.name: command for command in capabilities.commands}
+        self._wheels.pop(name, None)
+        if capabilities.wheels is not None:
+            self._wheels[name] = self._told[name] = capabilities.wheels
+
+    def closed(self, name: str, driver: Driver) -> None:
+        """A driver has ended; unless another one runs in its place already."""
+        if self._drivers.get(name) is driver:
+            del self._drivers[name], self._declare[name]
+
+    def check(self, draft: Draft) -> None:
+        """Raises CalibrationError for a profile that cannot be applied to this robot."""
+        if (problem := self.problem(draft)) and not self.waits(draft):
+            raise CalibrationError(f"correction: {problem}")
+        if draft.raw and (taken := [name for name in channels_of(draft.correction) if name + RAW in self._channels]):
+            raise CalibrationError(f"raw: there is a channel {taken[0] + RAW} of a driver already")
+
+    def waits(self, draft: Draft) -> bool:
+        """Whether what is missing may still come with a driver that was not open yet."""
+        one = draft.correction
+        if isinstance(one, Wheels):
+            missing = one.driver not in self._seen and one.driver in self._expected
+        elif isinstance(one, Motor):
+            missing = one.command not in self._commands and bool(self._expected - self._seen)
+        else:
+            missing = any(name not in self._channels for name in channels_of(one)) and bool(self._expected - self._seen)
+        return missing
+
+    def problem(self, draft: Draft) -> str | None:
+        """Why the profile corrects nothing on this robot, if it does not."""
+        one = draft.correction
+        if isinstance(one, Wheels):
+            known = ", ".join(sorted(self._wheels)) or "none"
+            return None if one.driver in self._wheels else f"the driver {one.driver} has no wheels, known are {known}"
+        if isinstance(one, Motor):
+            return self._of_motor(one)
+        for name in channels_of(one):
+            if name not in self._channels:
+                return f"no driver publishes the channel {name}"
+            if (kind := self._channels[name][1].type) != "number":
+                return f"the channel {name} is of type {kind}, only channels of type number are corrected"
+        return None
+
+    def apply(self, raw: Mapping[str, str], wheels: Mapping[str, Wheels]) -> None:
+        """Declare the channels of raw values, and tell drivers about their wheels, where that is new to them."""
+        for channel, name in raw.items():
+            owner, known = self._channels.get(channel, ("", None))
+            if known is not None and owner in self._declare:
+                self._declare[owner](Channel(name, known.type, known.unit, known.rate, "As measured."))
+        for name, driver in self._drivers.items():
+            if name not in self._wheels:
+                continue
+            one = wheels.get(name)
+            wanted = contract.Wheels(one.radius_left, one.radius_right, one.track) if one else self._wheels[name]
+            if self._told.get(name) == wanted:
+                continue
+            self._told[name] = wanted
+            try:
+                driver.measured(wanted)
+            except Exception:
+                log.exception("driver %s did not take its wheels over", name)
+
+    def _of_motor(self, one: Motor) -> str | None:
+        spec = self._commands.get(one.command)
+        if spec is None:
+            return f"no driver has the command {one.command}"
+        motion = spec.motion
+        if motion is None or motion.kind != "velocity":
+            return f"the command {one.command} is no velocity command"
+        if one.argument not in (names := (*motion.linear, *motion.angular, *motion.other)):
+            return f"{one.command} has no velocity {one.argument}, known are {', '.join(names)}"
+        return None

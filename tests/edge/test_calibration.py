@@ -1,0 +1,325 @@
+"""The calibration of a running robot, through its drivers, the hub's commands and its state."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from botyard_edge.calibration import CalibrationError, Store, read_draft
+from botyard_edge.config import CalibrationSettings, Config, OutboxSettings
+from botyard_edge.driver import Capabilities, Channel, Command, CommandSpec, Motion, Port, Progress, Wheels
+from botyard_edge.memory import MemoryOutbox
+from botyard_edge.outbox import LIMITS
+from botyard_edge.runtime import Runtime
+from botyard_edge.safety import Policy
+from botyard_edge.safety.policy import Limits
+from botyard_schemas import Event, Report, State, Telemetry
+from tests.edge.conftest import Script, World
+
+Scripted = Callable[..., Config]
+
+FORCE = {"name": "force", "correction": {"kind": "linear", "channel": "f", "offset": -1.0, "scale": 2.0}}
+FLOAT = {"type": "number"}
+DRIVE = CommandSpec(
+    "drive",
+    args={"type": "object", "properties": {"v": {"type": "number", "minimum": -1.5, "maximum": 1.5}, "w": FLOAT}},
+    motion=Motion("velocity", linear=("v",), angular=("w",)),
+)
+CAPABILITIES = Capabilities(
+    (*(Channel(name) for name in "fxyzr"), Channel("n", "integer"), Channel("t", unit="Cel")),
+    (DRIVE,),
+    wheels=Wheels(0.1, 0.1, 0.4),
+)
+
+
+class Base(Script):
+    """Keeps what it was told."""
+
+    told: list[dict[str, Any]]
+    wheels: list[Wheels]
+
+    async def execute(self, command: Command, progress: Progress) -> None:
+        del progress
+        self.told.append(command.args)
+
+    def measured(self, wheels: Wheels) -> None:
+        self.wheels.append(wheels)
+
+
+class Robot:
+    """A robot whose driver publishes `values` once a second."""
+
+    def __init__(self, world: World, scripted: Scripted, **settings: Any) -> None:
+        self.world = world
+        self.driver: type[Base] = type("Mine", (Base,), {"told": [], "wheels": []})
+        self.values: dict[str, Any] = {"f": 3.0}
+        self.count = 0
+        self.config = scripted(self._run, capabilities=CAPABILITIES, driver=self.driver, **settings)
+
+    async def _run(self, driver: Script, port: Port) -> None:
+        while True:
+            await port.publish(self.values)
+            await driver.context.clock.sleep(1.0)
+
+    async def ask(self, name: str, /, **args: Any) -> Report:
+        """Ask as the hub does, and wait for the answer."""
+        self.count += 1
+        command = Command(f"c{self.count}", name, self.world.clock.now() + 60_000_000, args, "user:anna")
+        self.world.hub.command("r1", command)
+        await self.world.clock.advance(2.0)
+        return [one for one in self.world.hub.bodies("r1", Report) if one.command == command.id][-1]
+
+    def sent(self, channel: str) -> list[Any]:
+        """All samples of a channel that reached the hub."""
+        return [
+            value
+            for batch in self.world.hub.bodies("r1", Telemetry)
+            for group in batch.groups
+            for column in group.channels
+            if column.name == channel
+            for value in column.values
+        ]
+
+    def events(self, name: str) -> list[Event]:
+        return [event for event in self.world.hub.bodies("r1", Event) if event.name == name]
+
+    @property
+    def state(self) -> State:
+        return self.world.hub.bodies("r1", State)[-1]
+
+    def status(self, name: str) -> str:
+        """Where a profile stands, as the robot's state tells it."""
+        assert self.state.calibration is not None
+        return self.state.calibration.profiles[name].status
+
+
+def memory(world: World) -> MemoryOutbox:
+    """An outbox for a robot that keeps the rest on disk: threads know no virtual time."""
+    return MemoryOutbox("r1", clock=world.clock, rng=random.Random(world.clock.now()), limits=LIMITS)
+
+
+@pytest.fixture
+def robot(world: World, scripted: Scripted) -> Robot:
+    return Robot(world, scripted)
+
+
+async def test_profile_of_the_hub_is_applied_live_and_told_in_state_and_event(world: World, robot: Robot) -> None:
+    async with world.running(robot.config):
+        assert robot.world.hub.bodies("r1", State)[-1].calibration is None
+        report = await robot.ask("calibration.set", profile={**FORCE, "raw": True})
+        assert report.status == "succeeded"
+        assert report.result is not None
+        await world.clock.advance(5.0)
+        calibration = robot.state.calibration
+        assert calibration is not None
+        assert calibration.hash == report.result["hash"]
+        assert (calibration.profiles["force"].version, calibration.profiles["force"].status) == (1, "applied")
+        [event] = robot.events("calibration.changed")
+        assert event.cause == "c1"
+        assert event.data["profile"]["who"] == "hub (user:anna)"
+        assert event.data["profile"]["correction"]["scale"] == 2.0
+    assert robot.sent("f")[0] == 3.0
+    assert robot.sent("f")[-1] == 5.0
+    assert set(robot.sent("f.raw")) == {3.0}
+
+
+async def test_rollback_restores_content_and_hash_as_a_new_version(world: World, robot: Robot) -> None:
+    async with world.running(robot.config) as runtime:
+        first = await robot.ask("calibration.set", profile=FORCE)
+        correction = {**FORCE["correction"], "scale": 3.0}  # type: ignore[dict-item]
+        second = await robot.ask("calibration.set", profile={**FORCE, "correction": correction})
+        third = await robot.ask("calibration.rollback", name="force", version=1)
+        hashes = [report.result["hash"] for report in (first, second, third) if report.result]
+        assert hashes[0] == hashes[2] != hashes[1]
+        assert [one.version for one in runtime.calibration.history("force")] == [1, 2, 3]
+        assert runtime.calibration.history("force")[-1].restores == 1
+        assert (await robot.ask("calibration.remove", name="force")).status == "succeeded"
+        assert runtime.calibration.corrector is None
+        assert (await robot.ask("calibration.rollback", name="force", version=9)).reason == (
+            "version 9 of force is not kept, known are 1 to 4"
+        )
+    assert robot.sent("f")[-1] == 3.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"scale": -1.0}, "args.profile.correction.scale: -1 would invert the sign of f, expected above 0"),
+        ({"scale": 0}, "args.profile.correction.scale: 0 would make every value of f the same"),
+        ({"channel": "q"}, "correction: no driver publishes the channel q"),
+        ({"channel": "n"}, "correction: the channel n is of type integer, only channels of type number are corrected"),
+        ({"scala": 1.0}, "args.profile.correction: Additional properties are not allowed ('scala' was unexpected)"),
+    ],
+)
+async def test_profile_that_cannot_be_is_refused_and_the_last_good_one_stays(
+    world: World, robot: Robot, changes: dict[str, Any], sentence: str
+) -> None:
+    async with world.running(robot.config) as runtime:
+        await robot.ask("calibration.set", profile=FORCE)
+        before = runtime.calibration.hash
+        correction = {**FORCE["correction"], **changes}  # type: ignore[dict-item]
+        report = await robot.ask("calibration.set", profile={**FORCE, "correction": correction})
+        assert report.status == "rejected"
+        assert str(report.reason).startswith(sentence)
+        assert runtime.calibration.hash == before
+    assert robot.sent("f")[-1] == 5.0
+
+
+async def test_calibration_survives_a_restart_and_is_told_again(
+    world: World, scripted: Scripted, tmp_path: Path
+) -> None:
+    settings = {"folder": tmp_path, "outbox": OutboxSettings("box.db")}
+    first = Robot(world, scripted, **settings)
+    async with world.running(first.config, memory(world)) as runtime:
+        await first.ask("calibration.set", profile=FORCE)
+        known = runtime.calibration.hash
+    second = Robot(world, scripted, **settings)
+    async with world.running(second.config, memory(world)) as runtime:
+        assert runtime.calibration.hash == known
+        await world.clock.advance(2.0)
+        assert second.sent("f")[-1] == 5.0
+        [event] = second.events("calibration.loaded")
+        assert [one["name"] for one in event.data["profiles"]] == ["force"]
+
+
+async def test_motor_is_compensated_and_exceeds_no_limit(world: World, scripted: Scripted) -> None:
+    robot = Robot(world, scripted, safety=Policy(limits=Limits(max_speed=1.0)))
+    motor = {"kind": "motor", "command": "drive", "argument": "v", "gain": 1.5, "gain_reverse": 0.5, "dead_band": 0.1}
+    async with world.running(robot.config):
+        report = await robot.ask("calibration.set", profile={"name": "left", "correction": motor})
+        assert report.status == "succeeded"
+        for wanted in (0.4, 0.9, 1.0, -1.0, 0.0):
+            await robot.ask("drive", v=wanted, w=0.3)
+        assert [told["v"] for told in robot.driver.told] == [pytest.approx(0.7), 1.0, 1.0, -0.5, 0.0]
+        assert [told["w"] for told in robot.driver.told] == [0.3] * 5
+
+
+async def test_motor_gives_no_more_than_its_command_allows(world: World, robot: Robot) -> None:
+    motor = {"kind": "motor", "command": "drive", "argument": "v", "gain": 2.0}
+    async with world.running(robot.config):
+        await robot.ask("calibration.set", profile={"name": "left", "correction": motor})
+        await robot.ask("drive", v=1.0, w=0.0)
+        assert robot.driver.told == [{"v": 1.5, "w": 0.0}]
+
+
+async def test_motors_and_wheels_are_not_changed_while_the_robot_moves(world: World, robot: Robot) -> None:
+    wheels = {"kind": "wheels", "driver": "base", "radius_left": 0.101, "radius_right": 0.099, "track": 0.41}
+    async with world.running(robot.config):
+        await robot.ask("drive", v=1.0, w=0.0)
+        report = await robot.ask("calibration.set", profile={"name": "wheels", "correction": wheels})
+        assert report.reason == "correction: the robot moves (drive); motors and wheels are set at rest"
+        await robot.ask("drive", v=0.0, w=0.0)
+        report = await robot.ask("calibration.set", profile={"name": "wheels", "correction": wheels})
+        assert report.status == "succeeded"
+        assert robot.driver.wheels == [Wheels(0.101, 0.099, 0.41)]
+        await robot.ask("calibration.remove", name="wheels")
+        assert robot.driver.wheels[-1] == Wheels(0.1, 0.1, 0.4)
+
+
+async def test_hub_cannot_change_what_the_safety_node_judges_by(world: World, scripted: Scripted) -> None:
+    policy = Policy(limits=Limits(max_temperature=80.0), temperatures=frozenset({"t"}))
+    robot = Robot(world, scripted, safety=policy)
+    robot.values = {"t": 60.0}
+    hot = {"name": "t", "correction": {"kind": "linear", "channel": "t", "offset": 30.0}}
+    async with world.running(robot.config) as runtime:
+        report = await robot.ask("calibration.set", profile=hot)
+        assert report.reason == "correction: the safety node judges by t, so it is calibrated at the robot alone"
+        assert runtime.safety.reason is None
+        await runtime.calibration.set(read_draft(hot), who="anna")
+        await world.clock.advance(2.0)
+        assert "t is 90.0 Cel, above max_temperature" in str(runtime.safety.reason)
+
+
+async def test_robot_that_is_calibrated_locally_alone_refuses_the_hub(world: World, scripted: Scripted) -> None:
+    robot = Robot(world, scripted, calibration=CalibrationSettings(from_hub=False))
+    async with world.running(robot.config):
+        report = await robot.ask("calibration.set", profile=FORCE)
+        assert report.reason == "this robot is calibrated at the robot alone (calibration.from_hub)"
+
+
+async def test_axes_are_turned_and_a_missing_one_is_no_sample(world: World, robot: Robot) -> None:
+    turn = [[0, -1, 0], [1, 0, 0], [0, 0, 1]]
+    axes = {"kind": "axes", "channels": ["x", "y", "z"], "matrix": turn, "offset": [0.5, 0, 0]}
+    robot.values = {"x": 1.5, "y": 2.0, "z": 3.0}
+    async with world.running(robot.config):
+        await robot.ask("calibration.set", profile={"name": "imu", "correction": axes})
+        await world.clock.advance(2.0)
+        robot.values = {"x": 1.5, "y": float("nan"), "z": 3.0}
+        await world.clock.advance(2.0)
+    assert [robot.sent(name)[-1] for name in "xyz"] == [-2.0, 1.0, 3.0]
+
+
+async def test_drift_warns_once_and_settles_once(world: World, robot: Robot) -> None:
+    drift = {"band": [-0.5, 0.5], "reference": "r", "window": 5}
+    robot.values = {"f": 3.0, "r": 5.2}
+    async with world.running(robot.config):
+        await robot.ask("calibration.set", profile={**FORCE, "drift": drift})
+        await world.clock.advance(20.0)
+        assert robot.events("calibration.drifted") == []
+        robot.values = {"f": 3.0, "r": 8.0}
+        await world.clock.advance(30.0)
+        assert len(robot.events("calibration.drifted")) == 1
+        assert robot.state.health_reasons
+        assert robot.status("force") == "drifted"
+        robot.values = {"f": 3.0, "r": 5.0}
+        await world.clock.advance(40.0)
+        assert len(robot.events("calibration.settled")) == 1
+        assert robot.state.health_reasons == []
+
+
+async def test_profile_past_its_date_is_applied_with_a_warning(world: World, robot: Robot) -> None:
+    until = world.clock.now() + 30_000_000
+    async with world.running(robot.config):
+        await robot.ask("calibration.set", profile={**FORCE, "valid_until": until})
+        await world.clock.advance(60.0)
+        assert len(robot.events("calibration.expired")) == 1
+        assert robot.status("force") == "expired"
+        assert robot.state.health_reasons == ["calibration of force is past its date"]
+    assert robot.sent("f")[-1] == 5.0
+
+
+async def test_two_profiles_for_one_channel_are_refused(world: World, robot: Robot) -> None:
+    async with world.running(robot.config):
+        await robot.ask("calibration.set", profile=FORCE)
+        report = await robot.ask("calibration.set", profile={**FORCE, "name": "other"})
+        assert report.reason == "correction: f is corrected by the profile force already"
+
+
+async def test_disk_that_fails_leaves_the_calibration_as_it_was(
+    world: World, scripted: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    robot = Robot(world, scripted, folder=tmp_path, outbox=OutboxSettings("box.db"))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with world.running(robot.config, memory(world)) as runtime:
+        await robot.ask("calibration.set", profile=FORCE)
+        monkeypatch.setattr(Store, "save", full)
+        report = await robot.ask("calibration.remove", name="force")
+        assert "cannot be written" in str(report.reason)
+        assert runtime.calibration.profiles[0].version == 1
+
+
+async def test_what_is_asked_for_twice_makes_one_version(world: World, robot: Robot) -> None:
+    async with world.running(robot.config) as runtime:
+        for _ in range(3):
+            assert (await robot.ask("calibration.set", profile=FORCE)).status == "succeeded"
+        assert len(runtime.calibration.history("force")) == 1
+        report = await robot.ask("calibration.history")
+        assert report.result == {"versions": 1}
+        assert len(robot.events("calibration.version")) == 1
+
+
+async def test_robot_that_is_not_calibrated_pays_nothing(world: World, robot: Robot) -> None:
+    async with world.running(robot.config) as runtime:
+        assert runtime.calibration.corrector is None
+        assert runtime.calibration.state() is None
+
+
+def test_unknown_names_are_told_with_those_that_are_known(world: World, robot: Robot) -> None:
+    runtime = Runtime(robot.config, clock=world.clock, rng=random.Random(1), transport=world.broker.transport("r1"))
+    with pytest.raises(CalibrationError, match="there is no profile 'x', known are none"):
+        runtime.calibration.history("x")
