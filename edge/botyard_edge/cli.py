@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from botyard_edge.calibrate import add_calibrate
 from botyard_schemas import __version__
 from botyard_schemas.clock import SystemClock
 
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _exit_code(error: Exception) -> int | None:
     """What the process ends with after an error whose sentence is for people; None: it is a mistake of ours."""
+    from botyard_edge.calibration.draft import CalibrationError
     from botyard_edge.local.door import DoorError
     from botyard_edge.membership import MembershipError
     from botyard_edge.outbox import OutboxError
@@ -51,7 +53,8 @@ def _exit_code(error: Exception) -> int | None:
 
     if isinstance(error, SettingsError | PluginError):
         return SETTINGS_ARE_WRONG
-    return CANNOT_RUN if isinstance(error, OutboxError | MembershipError | RecordingError | DoorError) else None
+    told = OutboxError | MembershipError | RecordingError | DoorError | CalibrationError
+    return CANNOT_RUN if isinstance(error, told) else None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--record", type=Path, metavar="FILE", help="record what is on the robot's bus to this file")
     run.set_defaults(work=_run)
     _add_recording(commands)
+    add_calibrate(commands)
     check = commands.add_parser("check", help="check the settings and say what is wrong with them")
     check.add_argument("settings", type=Path, metavar="robot.yaml")
     check.set_defaults(work=_check)

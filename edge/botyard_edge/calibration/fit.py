@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from botyard_edge.calibration.correct import aligned, compensated, scalar
+from botyard_edge.calibration.draft import CalibrationError
 from botyard_schemas.calibration import Axes, Correction, Linear, Motor, Polynomial, Residuals, Vector, Wheels
 
 MAX_SAMPLES = 20_000
@@ -13,7 +14,7 @@ MAX_DEGREE = 5
 SINGULAR = 1e-9
 
 
-class FitError(ValueError):
+class FitError(CalibrationError):
     """The samples do not determine what is sought. The sentence says what is missing."""
 
 

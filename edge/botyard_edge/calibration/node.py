@@ -148,12 +148,13 @@ class CalibrationNode:
 
     # --- for the runtime
 
-    def open(self) -> None:
-        """Read what was kept and apply it: before any driver runs."""
+    def open(self) -> bool:
+        """Read what was kept and apply it: before any driver runs. Whether no other process has it open."""
         if self._store is None:
-            return
+            return True
+        alone = True
         try:
-            if not self._store.lock():
+            if not (alone := self._store.lock()):
                 log.error("%s is in use by another process", self._store.path)
         except OSError as error:
             log.error("%s cannot be locked: %s", self._store.path, error)
@@ -164,6 +165,7 @@ class CalibrationNode:
             said = self._trouble or f"{len(self._history.versions)} calibration profiles are applied"
             data = {"hash": self._hash, "profiles": [_plain(one) for one in self._history.latest]}
             self._surroundings.tell(Event("calibration.loaded", severity, said[:4096], data=data))
+        return alone
 
     def close(self) -> None:
         """Let go of the file."""
