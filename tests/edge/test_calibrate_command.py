@@ -1,11 +1,11 @@
 """`botyard-edge calibrate`, with a robot that runs and with one that does not."""
 
 import io
-import re
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from botyard_edge.cli import main
 from tests.processes import Running, wait_until
@@ -119,11 +119,11 @@ def test_axes_motor_and_wheels_are_fitted_from_files(robot: Path, capsys: pytest
     motor = "given\tmeasured\n0.3\t0.2\n0.5\t0.4\n-0.3\t-0.1\n-0.5\t-0.3\n"
     assert calibrate("fit", robot, "m", "--motor", "drive.left", "--samples", write(robot, "m.csv", motor)) == 0
     assert "dead_band: 0.1" in capsys.readouterr().out
-    wheels = "left;right;way;turn\n100;100;10;0\n100;101;10.05;0.25\n99;100;9.95;0.25\n"
-    assert calibrate("fit", robot, "w", "--wheels", "base", "--samples", write(robot, "w.csv", wheels)) == 0
-    found = re.search(r"radius_left: ([\d.]+), radius_right: ([\d.]+), track: ([\d.]+)", capsys.readouterr().out)
-    assert found is not None
-    assert [float(value) for value in found.groups()] == pytest.approx([0.1, 0.1, 0.4])
+    wheels, out = "left;right;way;turn\n100;100;10;0\n100;101;10.05;0.25\n99;100;9.95;0.25\n", robot.parent / "w.yaml"
+    arguments = ["w", "--wheels", "base", "--samples", write(robot, "w.csv", wheels), "--out", out]
+    assert calibrate("fit", robot, *arguments) == 0
+    found = yaml.safe_load(out.read_text())["correction"]
+    assert [found[key] for key in ("radius_left", "radius_right", "track")] == pytest.approx([0.1, 0.1, 0.4])
 
 
 def test_robot_that_runs_is_sampled_and_calibrated_at_once(
