@@ -178,7 +178,7 @@ def load_config(path: Path, environ: Mapping[str, str], *, plugins: pluggy.Plugi
     problems += _wrong_options(loaded["drivers"], known, path)
     if problems:
         raise SettingsError(problems)
-    return replace(_config(loaded, known, path), safety=safety)
+    return replace(make_config(loaded, known, path.resolve().parent), safety=safety)
 
 
 def door_file(path: Path, environ: Mapping[str, str]) -> Path | None:
@@ -215,7 +215,9 @@ def schema_with_options(named: object, known: Mapping[str, DriverSpec]) -> dict[
     return schema
 
 
-def _config(loaded: dict[str, Any], known: Mapping[str, DriverSpec], path: Path) -> Config:
+def make_config(loaded: dict[str, Any], known: Mapping[str, DriverSpec], folder: Path) -> Config:
+    """The settings of a whole `robot.yaml` in `folder` that keeps the schema, with its defaults filled in, but for the
+    section `safety`."""
     link = loaded["link"]
     return Config(
         robot=loaded["robot"],
@@ -224,8 +226,8 @@ def _config(loaded: dict[str, Any], known: Mapping[str, DriverSpec], path: Path)
             DriverSettings(name, known[part["type"]], part["options"], _restart(part["restart"]), part["hang_after"])
             for name, part in loaded["drivers"].items()
         ),
-        folder=path.resolve().parent,
-        transports=tuple(_transport(one, link, path.resolve().parent) for one in link["transports"] or [link]),
+        folder=folder,
+        transports=tuple(_transport(one, link, folder) for one in link["transports"] or [link]),
         link=LinkSettings(
             heartbeat=float(link["heartbeat"]),
             reconnect=Backoff(link["reconnect_min"], max(link["reconnect_min"], link["reconnect_max"])),
@@ -239,7 +241,7 @@ def _config(loaded: dict[str, Any], known: Mapping[str, DriverSpec], path: Path)
         telemetry=BatchLimits(loaded["telemetry"]["max_samples"], loaded["telemetry"]["max_age"]),
         state=StateSettings(loaded["state"]["period"], loaded["state"]["max_rate"]),
         outbox=_outbox(loaded["outbox"], loaded["robot"]),
-        record=_record(loaded["record"], loaded["robot"], path.resolve().parent),
+        record=_record(loaded["record"], loaded["robot"], folder),
         calibration=CalibrationSettings(loaded["calibration"]["from_hub"], loaded["calibration"]["versions"]),
         flush_timeout=loaded["shutdown"]["flush_timeout"],
         exit_when_done=loaded["exit_when_done"],

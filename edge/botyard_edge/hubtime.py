@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from botyard_schemas import Time
-from botyard_schemas.clock import Clock
+from botyard_schemas.clock import Clock, loop_seconds
 from botyard_schemas.messages import BootTime, Unsynced
 
 log = logging.getLogger(__name__)
@@ -101,6 +101,10 @@ class HubClock:
     async def sleep(self, seconds: float) -> None:
         """Wait for `seconds`."""
         await self._robot.sleep(seconds)
+
+    def loop_seconds(self, seconds: float) -> float | None:
+        """See `Clock`."""
+        return loop_seconds(self._robot, seconds)
 
     def stamp(self, ts: int) -> Stamp:
         """What goes with the time `ts` of this clock, which is now or was a moment ago."""

@@ -29,6 +29,9 @@ SPARE = 0.05
 RESET_ACKS = 3
 RESET_SECONDS = 3.0
 
+# A message's size hardly depends on its sequence number; so many bytes cover its growth while a producer waits.
+GROWTH = 10
+
 # What is too old is looked for so often within the age that is allowed.
 AGE_CHECKS = 20
 
@@ -114,16 +117,18 @@ class OutboxCore(ABC):
         ts = self._clock.now() if ts is None else ts
         # Now, since the clock may learn the time while this waits.
         stamp = self._stamp(ts) if stamp is None else stamp
-        size = self._size(ts, body, stamp)
+        place, payload = (self.epoch, self._next), self._encode(self._next, ts, body, stamp)
+        size = len(payload) + GROWTH
         if size > DEFAULT_LIMIT:
             raise TooLargeError(
-                f"a {TYPE_OF[type(body)]} of {size - 10} bytes is larger than the {DEFAULT_LIMIT} of the hub"
+                f"a {TYPE_OF[type(body)]} of {size - GROWTH} bytes is larger than the {DEFAULT_LIMIT} of the hub"
             )
         if wait:
             await self._wait_for_room(size)
         elif not self._fits(size):
             self._make_room(size)
-        return self._append(ts, body, stamp, keep=wait)
+        # Others may have entered meanwhile.
+        return self._append(ts, body, stamp, keep=wait, payload=payload if place == (self.epoch, self._next) else None)
 
     async def room(self, body: Body, *, ts: int, stamp: Stamp | None = None) -> None:
         await self._wait_for_room(self._size(ts, body, stamp))
@@ -167,8 +172,7 @@ class OutboxCore(ABC):
     # --- room
 
     def _size(self, ts: int, body: Body, stamp: Stamp | None) -> int:
-        # It hardly depends on the sequence number; ten bytes cover its growth while a producer waits.
-        return len(self._encode(self._next, ts, body, stamp)) + 10
+        return len(self._encode(self._next, ts, body, stamp)) + GROWTH
 
     async def _wait_for_room(self, size: int) -> None:
         while not self._fits(size, 1.0 - RESERVE):
@@ -245,8 +249,11 @@ class OutboxCore(ABC):
 
     # --- the entries
 
-    def _append(self, ts: int, body: Body, stamp: Stamp | None, *, keep: bool = False) -> int:
-        payload = self._encode(self._next, ts, body, stamp)
+    def _append(
+        self, ts: int, body: Body, stamp: Stamp | None, *, keep: bool = False, payload: bytes | None = None
+    ) -> int:
+        if payload is None:
+            payload = self._encode(self._next, ts, body, stamp)
         # Its age is told on a line that does not jump when the clock learns the time.
         local = ts if stamp is None else stamp.local
         self._add(Entry(self._next, TYPE_OF[type(body)], payload, local, stream_of(body), keep))

@@ -18,6 +18,18 @@ from botyard_schemas.messages import Event, Severity
 MESSAGE_LENGTH = 4096
 
 
+class _Topics(dict[str, str]):
+    """A driver's topics by channel, made when they are needed first."""
+
+    def __init__(self, driver: str) -> None:
+        super().__init__()
+        self._driver = driver
+
+    def __missing__(self, channel: str) -> str:
+        topic = self[channel] = f"samples/{self._driver}/{channel}"
+        return topic
+
+
 class RuntimePort:
     """Leads what one driver says to telemetry, outbox, state and bus. Samples are corrected on the way, but for those
     that a recording holds: played again, they would be corrected twice."""
@@ -48,6 +60,7 @@ class RuntimePort:
         self._safety = safety
         self._calibration = calibration
         self._watched = watched
+        self._topics = _Topics(name)
         self._closed = False
 
     def close(self) -> None:
@@ -66,7 +79,7 @@ class RuntimePort:
             await self._writer.publish(ts, values)
             self._bus.publish(f"drivers/{self._name}/sample", Sample(ts, dict(said)))
             for channel, value in values.items():
-                self._bus.publish(f"samples/{self._name}/{channel}", (ts, value))
+                self._bus.publish(self._topics[channel], (ts, value))
 
     async def publish_columns(self, ts: Sequence[int], columns: Mapping[str, Sequence[Any]]) -> None:
         with self._open():
@@ -81,8 +94,9 @@ class RuntimePort:
             if ts:
                 copies = {channel: list(column) for channel, column in said.items()}
                 self._bus.publish(f"drivers/{self._name}/columns", Columns(list(ts), copies))
+                latest = ts[-1]
                 for channel, column in columns.items():
-                    self._bus.publish(f"samples/{self._name}/{channel}", (ts[-1], column[-1]))
+                    self._bus.publish(self._topics[channel], (latest, column[-1]))
 
     async def event(
         self,

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from botyard_edge.bus import Bus
-from botyard_schemas.clock import Clock
+from botyard_schemas.clock import Clock, loop_seconds
 
 # A watch that wakes up later than this, in parts of the silence that is allowed, says nothing of the node: the whole
 # process stood still, and the node had no chance to show a sign of life either.
@@ -65,7 +65,9 @@ class Pulse:
 
 async def ended_within(task: "asyncio.Task[Any]", clock: Clock, seconds: float) -> bool:
     """Wait for the task's end, at most so many seconds of the clock. Returns whether it has ended."""
-    if not task.done() and seconds > 0:
+    if not task.done() and (own := loop_seconds(clock, seconds)) is not None:
+        await asyncio.wait([task], timeout=max(0.0, own))
+    elif not task.done() and seconds > 0:
         timer = asyncio.create_task(clock.sleep(seconds), name="edge.wait.clock")
         try:
             await asyncio.wait([task, timer], return_when=asyncio.FIRST_COMPLETED)

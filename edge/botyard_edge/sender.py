@@ -150,6 +150,9 @@ class Sender:
         """Send what may be sent now; returns whether the pace holds back more."""
         if self._epoch != self._outbox.epoch:
             self._begin()
+        if not self._outbox.backlog:
+            self._watched = []
+            return False
         reach = next(reversed(self._oldest), self._outbox.acknowledged)
         notices = self._outbox.notices(reach + 1)
         few = self._outbox.backlog <= self._window and not any(

@@ -70,8 +70,9 @@ class StateKeeper:
         self._nodes: dict[str, NodeState] = {}
         self._stopped: tuple[Mode | None, str | None] = (None, None)
         self._behind = 0
-        self._small = asyncio.Event()
+        # A change that is sent at once, and any change.
         self._large = asyncio.Event()
+        self._changed = asyncio.Event()
 
     def update(self, driver: str, **changes: Unpack[StateChange]) -> None:
         """Take over what a driver says; parts that several drivers know are the latest one's."""
@@ -82,12 +83,12 @@ class StateKeeper:
             reasons = [reason[:1024] for reason in parts.pop("health_reasons", before[1])]
             self._health[driver] = (parts.pop("health", before[0]), reasons)
             if self._health[driver] != before:
-                self._large.set()
+                self._note()
         if "busy" in parts:
             busy = parts.pop("busy")
             if self._busy.get(driver) != busy:
                 self._busy[driver] = busy
-                self._large.set()
+                self._note()
         for key, value in parts.items():
             if value is None or _sound(value):
                 self._set(key, value)
@@ -97,7 +98,7 @@ class StateKeeper:
         stopped = (mode, reason if mode else None)
         if stopped != self._stopped:
             self._stopped = stopped
-            self._large.set()
+            self._note()
 
     def changed(self) -> None:
         """Something that is asked for when the state is put together has changed."""
@@ -106,7 +107,7 @@ class StateKeeper:
     def node(self, name: str, state: NodeState) -> None:
         """A node's status has changed."""
         self._nodes[name] = state
-        self._large.set()
+        self._note()
 
     def about(self, about: About) -> None:
         """Fill in what the configuration left open."""
@@ -115,7 +116,7 @@ class StateKeeper:
         merged = About(**{**known, **mine})
         if merged != self._about:
             self._about = merged
-            self._large.set()
+            self._note()
 
     def snapshot(self) -> State:
         """The whole state now."""
@@ -150,28 +151,20 @@ class StateKeeper:
 
     async def flush(self, *, always: bool = False) -> None:
         """Send the state now if it changed since the last time, or `always`."""
-        if always or self._small.is_set() or self._large.is_set():
-            self._small.clear()
+        if always or self._changed.is_set():
+            self._changed.clear()
             self._large.clear()
             state = self.snapshot()
             self._behind = state.link.backlog if state.link else 0
             await self._send(state)
 
     async def _wait_for_change(self, until: float) -> None:
-        wake = asyncio.Event()
-        watchers = [
-            asyncio.create_task(_forward(event, wake), name="edge.state.change") for event in (self._small, self._large)
-        ]
-        try:
-            while (left := until - self._clock.monotonic()) > 0:
-                if await wait_event(wake, self._clock, min(left, SYNCING_PERIOD) if self._behind > SYNCING else left):
-                    return
-                if self._behind > SYNCING and self._link().backlog < self._behind:
-                    return
-        finally:
-            for watcher in watchers:
-                watcher.cancel()
-            await asyncio.gather(*watchers, return_exceptions=True)
+        while (left := until - self._clock.monotonic()) > 0:
+            patience = min(left, SYNCING_PERIOD) if self._behind > SYNCING else left
+            if await wait_event(self._changed, self._clock, patience):
+                return
+            if self._behind > SYNCING and self._link().backlog < self._behind:
+                return
 
     def _set(self, key: str, value: Any) -> None:
         if key == "doing" and value is not None:
@@ -182,7 +175,13 @@ class StateKeeper:
             value = clean_geo(value)
         if self._parts.get(key) != value:
             self._parts[key] = value
-            (self._small if key in SMALL else self._large).set()
+            self._note(large=key not in SMALL)
+
+    def _note(self, *, large: bool = True) -> None:
+        """Something has changed."""
+        self._changed.set()
+        if large:
+            self._large.set()
 
     def _verdict(self) -> tuple[Health, list[str]]:
         verdicts = list(self._health.values())
@@ -205,8 +204,3 @@ def _sound(value: object) -> bool:
     elif isinstance(value, Battery):
         return 0.0 <= value.level <= 1.0
     return all(math.isfinite(number) for number in numbers)
-
-
-async def _forward(event: asyncio.Event, wake: asyncio.Event) -> None:
-    await event.wait()
-    wake.set()

@@ -8,7 +8,7 @@ from typing import Any
 from botyard_edge.driver import Channel, ReadingError
 from botyard_edge.hubtime import Stamp
 from botyard_edge.outbox import Outbox
-from botyard_edge.samples import checked
+from botyard_edge.samples import checked, checked_column
 from botyard_schemas.clock import Clock
 from botyard_schemas.messages import Channel as WireChannel
 from botyard_schemas.messages import Group, Telemetry
@@ -36,6 +36,19 @@ class _Rows:
     names: tuple[str, ...]
     ts: list[int] = field(default_factory=list)
     columns: list[list[Any]] = field(default_factory=list)
+    # Whether one of the channels goes on in another group, so that no row may follow here.
+    closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Columns whose samples are all there and may go on the wire. `size` is an upper bound of a row's encoded size,
+    `head` that of what is said once."""
+
+    names: tuple[str, ...]
+    columns: Sequence[Sequence[Any]]
+    size: int
+    head: int
 
 
 class Batcher:
@@ -75,6 +88,46 @@ class Batcher:
             return
         for part in self._parts(row, cost):
             self._add_row(ts, {name: row[name] for name in part}, sum(cost[name] for name in part) + _TIME)
+
+    def block(self, columns: Mapping[str, Sequence[Any]]) -> "Block | None":
+        """Samples of many instants, checked column by column, for `add_block`; None when they have to be added row by
+        row, because samples are missing or one row is too much for a batch. Raises ReadingError."""
+        names, checked_columns, size = tuple(columns), [], _TIME
+        for name, column in columns.items():
+            if (found := checked_column(self._channel(name), column)) is None:
+                return None
+            checked_columns.append(found[0])
+            size += found[1]
+        head = sum(_COLUMN + len(name) for name in names)
+        if size + head > self._max_bytes // 2 or len(names) > self._max_samples:
+            return None
+        return Block(names, checked_columns, size, head)
+
+    def add_block(self, ts: Sequence[int], block: "Block", begin: int) -> int:
+        """Add as many of the rows from this one on as the batch takes, at least one. Gives the first that is not
+        added; so `full` batches may be taken in between."""
+        names = block.names
+        group = self._open.get(names[0])
+        fits = group is not None and group.names == names and not group.closed
+        used = self._bytes + (0 if fits else block.head)
+        rows = min(
+            len(ts) - begin,
+            (self._max_samples - self.samples) // len(names),
+            (self._max_bytes - used) // block.size,
+        )
+        if rows <= 0 or group is None or not fits:
+            row = {name: column[begin] for name, column in zip(names, block.columns, strict=True)}
+            self._add_row(ts[begin], row, block.size)
+            return begin + 1
+        end = begin + rows
+        group.ts.extend(ts[begin:end])
+        for column, samples in zip(group.columns, block.columns, strict=True):
+            column.extend(samples[begin:end])
+        self.samples += rows * len(names)
+        self._bytes += rows * block.size
+        if self.samples >= self._max_samples:
+            self._close()
+        return end
 
     def take(self, now: int, *, all_: bool = True) -> list[Telemetry]:
         """The complete batches, with `all_` also the one that is being filled. Times are relative to `now`."""
@@ -117,9 +170,10 @@ class Batcher:
             self._groups.append(group)
             # A channel that was in another group goes on in this one, so that its samples stay in order.
             for name in names:
-                self._open.pop(name, None)
+                if (before := self._open.get(name)) is not None:
+                    before.closed = True
             self._open.update(dict.fromkeys(names, group))
-        elif any(self._open.get(name) is not group for name in names):
+        elif group.closed:
             self._open.pop(names[0])
             self._add_row(ts, row, size)
             return
@@ -138,13 +192,16 @@ class Batcher:
 
     def _checked(self, name: str, value: Any) -> tuple[Any, int]:
         """The sample as it goes on the wire (None: no sample), and an upper bound of its encoded size."""
-        channel = self._channels.get(name)
-        if channel is None:
-            raise ReadingError(f"channel {name!r} was published but not declared in the capabilities")
-        sample, size = checked(channel, value)
+        sample, size = checked(self._channel(name), value)
         if size > self._max_bytes // 2:
             raise ReadingError(f"channel {name!r}: one value of {size} bytes is too large, {self._max_bytes // 2} fit")
         return sample, size
+
+    def _channel(self, name: str) -> Channel:
+        channel = self._channels.get(name)
+        if channel is None:
+            raise ReadingError(f"channel {name!r} was published but not declared in the capabilities")
+        return channel
 
 
 def telemetry(groups: list[_Rows], channels: Mapping[str, Channel], now: int) -> Telemetry:
@@ -211,7 +268,15 @@ class TelemetryWriter:
         for name, column in columns.items():
             if len(column) != len(ts):
                 raise ReadingError(f"channel {name!r}: {len(column)} values for {len(ts)} times")
-        if not columns:
+        if not columns or not ts:
+            return
+        if (block := self._batcher.block(columns)) is not None:
+            at = 0
+            while at < len(ts):
+                at = self._batcher.add_block(ts, block, at)
+                if self._batcher.full:
+                    await self._pass_on(all_=False)
+            self._note_begun()
             return
         names = tuple(columns)
         for moment, row in zip(ts, zip(*columns.values(), strict=True), strict=True):

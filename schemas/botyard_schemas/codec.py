@@ -1,22 +1,19 @@
 """Bytes to checked, typed messages, and back."""
 
 import enum
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from botyard_schemas.messages import BODIES, SEQUENCED, Body, Command, Envelope, Event, Report, Telemetry, Unsynced
+from botyard_schemas.nesting import MAX_DEPTH, nests_deeper
 from botyard_schemas.validation import first_error, shortened, validator
 
 VERSION = 1
 
 # Largest message that is looked into, in bytes, unless the caller says otherwise.
 DEFAULT_LIMIT = 256 * 1024
-
-# How deep the free parts of a message may nest. A parser stands more, but whoever writes the message on, from deeper in
-# the call stack, might not.
-MAX_DEPTH = 32
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder()
@@ -94,7 +91,7 @@ def check(raw: dict[str, Any]) -> Envelope:
     if isinstance(body, Telemetry):
         _check_columns(body, raw)
     for name, value in _free_parts(body):
-        if _nests_deeper(value, MAX_DEPTH):
+        if nests_deeper(value, MAX_DEPTH):
             raise WireError(Reason.SCHEMA, f"body.{name}: nests deeper than {MAX_DEPTH} levels", raw)
     sequenced = kind in SEQUENCED
     return Envelope(
@@ -146,19 +143,6 @@ def _free_parts(body: Body) -> Iterator[tuple[str, Any]]:
                 for j, channel in enumerate(group.channels):
                     if channel.type == "object":
                         yield f"groups[{i}].channels[{j}].values", channel.values
-
-
-def _nests_deeper(value: Any, depth: int) -> bool:
-    level = [value]
-    for _ in range(depth + 1):
-        level = [part for node in level if isinstance(node, dict | list) for part in _parts(node)]
-        if not level:
-            return False
-    return True
-
-
-def _parts(node: dict[str, Any] | list[Any]) -> Iterable[Any]:
-    return node.values() if isinstance(node, dict) else node
 
 
 def _json_type(value: object) -> str:

@@ -13,6 +13,7 @@ import jsonschema_rs
 import msgspec
 
 from botyard_schemas.messages import Channel, Telemetry
+from botyard_schemas.nesting import MAX_DEPTH, nests_deeper
 from botyard_schemas.validation import schema
 
 MAX_KNOWN = 100_000
@@ -25,6 +26,7 @@ _ONLY: dict[str, frozenset[type]] = {
     "text": frozenset((str, NoneType)),
     "pose": frozenset((dict, NoneType)),
     "geo": frozenset((dict, NoneType)),
+    "object": frozenset((dict, list, NoneType)),
 }
 
 
@@ -119,6 +121,8 @@ def _samples(channel: Channel) -> int:
     holes = values.count(None) if NoneType in types else 0
     present = [value for value in values if value is not None] if holes else values
     if int in types and present and not (min(present) >= -_WIDEST and max(present) <= _WIDEST):
+        return -1
+    if kind == "object" and nests_deeper(present, MAX_DEPTH):
         return -1
     if kind == "text" and present and len(max(present, key=len)) > 65536:
         return -1

@@ -100,6 +100,9 @@ class LoopClock:
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
+    def loop_seconds(self, seconds: float) -> float | None:
+        return seconds
+
 
 def run(main: Coroutine[Any, Any, T], *, context: Context | None = None) -> T:
     """As `asyncio.run`, in virtual time."""

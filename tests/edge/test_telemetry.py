@@ -63,6 +63,49 @@ def test_every_finite_sample_comes_out_once_in_order_whatever_the_limits(
         assert len(encode(Envelope("r1", NOW, batch, "e", 1))) <= max_bytes + 200
 
 
+COLUMNS = st.lists(
+    st.tuples(
+        st.lists(st.sampled_from(NAMES), min_size=1, unique=True),
+        st.lists(st.one_of(st.floats(allow_nan=True), st.none(), st.integers(-9, 9)), min_size=4, max_size=4),
+        st.integers(0, 12),
+    ),
+    max_size=8,
+)
+
+
+@given(COLUMNS, st.integers(1, 30), st.integers(300, 3000))
+async def test_columns_come_out_as_their_rows_would_whatever_the_limits(
+    calls: list[tuple[list[str], list[Any], int]], max_samples: int, max_bytes: int
+) -> None:
+    channels = [Channel(name) for name in NAMES]
+    by_row = Batcher(channels, max_samples=max_samples, max_bytes=max_bytes)
+    by_column = Batcher(channels, max_samples=max_samples, max_bytes=max_bytes)
+    rows: list[Telemetry] = []
+    columns: list[Telemetry] = []
+    for names, values, count in calls:
+        whole = [value if index % 2 else float(index) for index, value in enumerate(values * 3)][:count]
+        times = list(range(count))
+        for ts, value in zip(times, whole, strict=True):
+            by_row.add(ts, dict.fromkeys(names, value))
+            rows += by_row.take(NOW, all_=False)
+        block = by_column.block(dict.fromkeys(names, whole))
+        at = 0
+        while at < count:
+            if block is None:
+                by_column.add(times[at], dict.fromkeys(names, whole[at]))
+                at += 1
+            else:
+                at = by_column.add_block(times, block, at)
+            columns += by_column.take(NOW, all_=False)
+    rows += by_row.take(NOW)
+    columns += by_column.take(NOW)
+    assert samples(columns) == samples(rows)
+    for batch in columns:
+        assert max(len(encode(Envelope("r1", NOW, batch, "e", 1))) - 120, 0) <= max_bytes or len(batch.groups) == 1
+        held = sum(len(one.values) for group in batch.groups for one in group.channels)
+        assert held <= max(max_samples, len(NAMES))
+
+
 @given(st.lists(st.text(max_size=3000), min_size=1, max_size=200))
 def test_texts_of_any_kind_stay_under_the_batch_size(texts: list[str]) -> None:
     batcher = Batcher([Channel("t", "text")], max_bytes=20_000)

@@ -158,6 +158,16 @@ async def test_value_of_each_type_comes_back_as_it_was_after_reopening(formed: C
             assert await store.latest("r", [f"c{n}"]) == [sample]
 
 
+async def test_samples_are_counted_wherever_they_are(formed: Callable[[], Store]) -> None:
+    async with formed() as store:
+        for n in range(3):
+            columns = [column((n, 1.0), (10 + n, 2.0)), column((n, None), (10 + n, 5.0), channel="y")]
+            await store.commit(filled(columns=columns))
+            if n == 1:
+                await store.compact()
+        assert await store.counts() == {("r", "c"): 6, ("r", "y"): 3}
+
+
 async def test_integer_written_as_a_float_in_an_integer_channel_comes_back_as_an_integer(
     formed: Callable[[], Store],
 ) -> None:

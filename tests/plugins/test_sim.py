@@ -82,6 +82,37 @@ async def test_same_seed_gives_the_same_samples_and_another_does_not(make_driver
     assert first.samples != other.samples
 
 
+async def test_block_of_any_length_holds_the_samples_that_come_one_by_one(make_driver: Make) -> None:
+    """Also while commands come: what happens does not depend on when it is looked at."""
+
+    async def ordered(block: float) -> dict[str, list[tuple[int, Any]]]:
+        async with running(make_driver, 3.3, start="dock-1", battery=0.8, block=block) as robot:
+            task = robot.command("goto", waypoint="w-12")
+            await robot.clock.advance(15.25)
+            robot.driver.halt()
+            await robot.clock.advance(2.0)
+            await robot.driver.stop()
+            await robot.clock.advance(9.45)
+            await asyncio.gather(task, return_exceptions=True)
+            return robot.notes.samples
+
+    one_by_one = await ordered(0.1)
+    assert len(one_by_one["gripper.force"]) == 301
+    for block in (0.7, 5.0):
+        found = await ordered(block)
+        assert {name: one_by_one[name][: len(rows)] for name, rows in found.items()} == found
+        assert len(found["gripper.force"]) > 290
+
+
+async def test_suspended_robot_does_not_catch_up_and_its_times_go_on(make_driver: Make) -> None:
+    async with running(make_driver, 1.0, start="dock-1") as robot:
+        robot.clock._elapsed += 60_000_000  # time passes and nobody gets a turn
+        await robot.clock.advance(1.0)
+        times = [ts for ts, _ in robot.notes.samples["gripper.force"]]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+        assert [gap for gap in gaps if gap != 100_000] == [pytest.approx(60_100_000, abs=100_000)]
+
+
 async def test_option_seed_wins_over_the_runtimes_randomness(make_driver: Make) -> None:
     first = await recorded(make_driver, 30, rng=5, seed=7)
     second = await recorded(make_driver, 30, rng=6, seed=7)

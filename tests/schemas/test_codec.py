@@ -22,8 +22,8 @@ from botyard_schemas import (
     decode,
     encode,
 )
-from botyard_schemas.codec import MAX_DEPTH
 from botyard_schemas.messages import BODIES, SEQUENCED, NodeState
+from botyard_schemas.nesting import MAX_DEPTH
 from botyard_schemas.validation import schema, validator
 from tests.strategies import ANYTHING, envelopes, messages
 

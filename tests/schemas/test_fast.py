@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from botyard_schemas import Envelope, Telemetry, WireError, decode
 from botyard_schemas.fast import Vocabulary, decode_telemetry
+from botyard_schemas.nesting import MAX_DEPTH
 from tests.strategies import ANYTHING, messages
 
 WIDE = 2**60
@@ -117,7 +118,18 @@ COLUMNS: list[tuple[dict[str, Any], int]] = [
     ({"type": "text", "values": ["a"]}, 1),
     ({"type": "pose", "values": [{"frame": "hall", "x": 1, "y": 2.5, "yaw": 0}]}, 1),
     ({"type": "geo", "values": [{"lat": 52.5, "lon": 13.4}, None]}, 1),
+    ({"type": "object", "values": [{}, [1, {"a": "b"}], None]}, 2),
 ]
+
+
+def nested(depth: int) -> dict[str, Any]:
+    """An object in so many others."""
+    found: dict[str, Any] = {}
+    for _ in range(depth):
+        found = {"a": found}
+    return found
+
+
 OTHERS: list[dict[str, Any]] = [
     {"values": ["1.5"]},
     {"values": [True]},
@@ -127,7 +139,8 @@ OTHERS: list[dict[str, Any]] = [
     {"type": "text", "values": ["a" * 65537]},
     {"type": "pose", "values": [{"frame": "hall", "x": 1}]},
     {"type": "geo", "values": [{"lat": 99.0, "lon": 13.4}]},
-    {"type": "object", "values": [{}]},
+    {"type": "object", "values": ["{}"]},
+    {"type": "object", "values": [nested(MAX_DEPTH)]},
     {"type": "colour", "values": [1]},
     {"unit": None, "values": [1.5]},
 ]

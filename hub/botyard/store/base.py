@@ -228,6 +228,9 @@ class Store(Protocol):
         what some of them are in.
         """
 
+    async def counts(self) -> dict[tuple[str, str], int]:
+        """How many samples there are, by robot and channel. Looks at all of them."""
+
     async def latest(self, robot: str, channels: list[str] | None = None) -> list[Sample]:
         """The latest sample of each channel of a robot."""
 

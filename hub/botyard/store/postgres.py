@@ -201,6 +201,12 @@ class PostgresStore:
         """As `Store.latest`, by channel."""
         return page.latest(robot, channels, await self._series(robot))
 
+    async def counts(self) -> dict[tuple[str, str], int]:
+        """As `Store.counts`."""
+        async with self._reading() as connection:
+            found = await reading.counts(PostgresSource(connection), LOWEST, HIGHEST)
+        return {(robot, channel): count for robot, channel, count in found}
+
     async def aggregate(self, robot: str, channel: str, *, start: int, end: int, bucket: int) -> list[BucketRow]:
         """As `Store.aggregate`."""
         times = (clamp(start, LOWEST), clamp(end, HIGHEST), positive("bucket", bucket))

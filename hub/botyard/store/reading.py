@@ -13,7 +13,7 @@ import msgspec
 
 from botyard.store import hot, rollups
 from botyard.store.chunks import Decoded
-from botyard.store.hot import Runs, shard_of
+from botyard.store.hot import SHARDS, Runs, shard_of
 from botyard.store.rollups import HOUR, MINUTE, Bucket
 
 _names = msgspec.json.Decoder(list[str])
@@ -225,6 +225,24 @@ async def _raw_hot(source: Source, robot: str, channel: str, start: int, end: in
 def _buckets(times: list[int], values: list[Any], start: int, end: int, width: int) -> list[Bucket]:
     at, to = bisect_left(times, start), bisect_left(times, end)
     return rollups.buckets(*rollups.numbers(times[at:to], values[at:to]), width)
+
+
+async def counts(source: Source, start: int, end: int) -> list[tuple[str, str, int]]:
+    """How many samples there are of each robot and channel with `start` <= time < `end`."""
+    found: dict[tuple[str, str], int] = {}
+    for shard in range(SHARDS):
+        for robot, of_robot in hot.runs(await source.blocks([shard], start, end)).items():
+            for channel, run in of_robot.items():
+                found[robot, channel] = bisect_left(run.times, end) - bisect_left(run.times, start)
+        await source.breathe()
+    async for row in source.chunks(None, start, end):
+        chunk = Decoded(row.data)
+        first, last = bisect_left(chunk.times, start), bisect_left(chunk.times, end)
+        for index, name in enumerate(_names.decode(row.channels)):
+            column = chunk.column(index)[first:last]
+            found[row.robot, name] = found.get((row.robot, name), 0) + len(column) - column.count(None)
+        await source.breathe()
+    return [(*key, count) for key, count in found.items() if count]
 
 
 def value_of(row: SeriesRow) -> Any:

@@ -199,6 +199,11 @@ class SqliteStore:
         """As `Store.latest`, by channel."""
         return page.latest(robot, channels, _series.decode(await self._reader.ask("series", _pack(robot))))
 
+    async def counts(self) -> dict[tuple[str, str], int]:
+        """As `Store.counts`."""
+        found: list[tuple[str, str, int]] = msgspec.json.decode(await self._reader.ask("counts"))
+        return {(robot, channel): count for robot, channel, count in found}
+
     async def aggregate(self, robot: str, channel: str, *, start: int, end: int, bucket: int) -> list[BucketRow]:
         """As `Store.aggregate`."""
         query = {

@@ -61,6 +61,7 @@ class Reader:
             "samples": samples,
             "series": series,
             "aggregate": aggregate,
+            "counts": counts,
             "hot": hot_work,
             "mergeable": mergeable_work,
             "waiting": waiting,
@@ -129,6 +130,11 @@ def series(source: SqliteSource, robot: str) -> list[reading.SeriesRow]:
 def aggregate(source: SqliteSource, query: dict[str, Any]) -> list[rollups.Bucket]:
     """Buckets of a channel."""
     return at_once(reading.aggregate(source, **query))
+
+
+def counts(source: SqliteSource, _query: None) -> list[tuple[str, str, int]]:
+    """How many samples each channel of each robot has."""
+    return at_once(reading.counts(source, LOWEST, HIGHEST))
 
 
 def hot_work(source: SqliteSource, query: tuple[int, int]) -> Packed:

@@ -1,5 +1,6 @@
 """What a robot has besides its wheels: battery, motors, gripper, camera, radio and signals, each with its noise."""
 
+import functools
 import math
 import random
 from collections.abc import Sequence
@@ -56,11 +57,12 @@ class Motor:
         """Watts taken from the battery."""
         return 24.0 * abs(self.current)
 
-    def step(self, speed: float, acceleration: float, seconds: float) -> None:
-        """`speed` and `acceleration` of the wheel in m/s and m/s2."""
-        friction = 1.4 if abs(speed) > 0.01 else 0.0
-        self.current = 0.15 + friction + 0.8 * abs(speed) + 3.2 * max(0.0, acceleration)
-        losses = self.RESISTANCE * self.current**2 + 3.0 * abs(speed)
+    def step(self, speed: float, acceleration: float, seconds: float, mass: float = 1.0) -> None:
+        """`speed` and `acceleration` of the wheel in m/s and m/s2; `mass` as a multiple of the robot's own."""
+        speed = abs(speed)
+        friction = 1.4 * mass if speed > 0.01 else 0.0
+        self.current = 0.15 + friction + 0.8 * speed + 3.2 * mass * max(0.0, acceleration)
+        losses = self.RESISTANCE * self.current * self.current + 3.0 * speed
         goal = AMBIENT + self.HEATING * losses
         self.temperature += (goal - self.temperature) * (1.0 - math.exp(-seconds / self.LAG))
 
@@ -71,10 +73,9 @@ class Gripper:
     def __init__(self) -> None:
         self.load = 0.0
 
-    def force(self, speed: float, rng: random.Random) -> float:
-        """Newtons now."""
-        shaking = 0.12 + 0.5 * abs(speed) * (1.0 if self.load else 0.3)
-        return self.load + rng.gauss(0.0, shaking)
+    def force(self, speed: float, noise: float) -> float:
+        """Newtons now; `noise` is a standard normal."""
+        return self.load + noise * (0.12 + speed * (0.5 if self.load else 0.15))
 
 
 class Radio:
@@ -84,11 +85,11 @@ class Radio:
         self._access_points = access_points
         self._fading = 0.0
 
-    def signal(self, x: float, y: float, rng: random.Random) -> float:
-        """dBm now; each call continues the fading."""
+    def signal(self, x: float, y: float, noise: Sequence[float]) -> float:
+        """dBm now; each call continues the fading. `noise` are two standard normals."""
         distance = min(math.dist((x, y), point) for point in self._access_points)
-        self._fading = 0.9 * self._fading + rng.gauss(0.0, 1.2)
-        return max(-95.0, -38.0 - 28.0 * math.log10(max(1.0, distance)) + self._fading + rng.gauss(0.0, 0.6))
+        self._fading = 0.9 * self._fading + 1.2 * noise[0]
+        return max(-95.0, -38.0 - 28.0 * math.log10(max(1.0, distance)) + self._fading + 0.6 * noise[1])
 
 
 class Camera:
@@ -97,13 +98,14 @@ class Camera:
     def __init__(self) -> None:
         self._frame = 0
 
-    def picture(self, speed: float, rng: random.Random) -> dict[str, float]:
-        """Of the latest frame: its number (30 per call), exposure in ms, and sharpness from 0 to 1."""
+    def picture(self, speed: float, noise: Sequence[float]) -> dict[str, float]:
+        """Of the latest frame: its number (30 per call), exposure in ms, and sharpness from 0 to 1. `noise` are two
+        standard normals."""
         self._frame += 30
-        sharpness = 0.92 - 0.25 * abs(speed) + rng.gauss(0.0, 0.02)
+        sharpness = 0.92 - 0.25 * abs(speed) + 0.02 * noise[0]
         return {
             "frame": self._frame,
-            "exposure_ms": round(8.0 + rng.gauss(0.0, 0.3), 2),
+            "exposure_ms": round(8.0 + 0.3 * noise[1], 2),
             "sharpness": round(min(1.0, max(0.0, sharpness)), 3),
         }
 
@@ -117,10 +119,33 @@ class Signals:
         self.names = tuple(f"signal.{number}" for number in range(1, count + 1))
         self._speeds = [math.tau / (20.0 + (37.0 * index) % 100.0) for index in range(count)]
 
-    def values(self, seconds: float, rng: random.Random) -> dict[str, float]:
-        """The value of each signal so many seconds after the start."""
-        noise = self.NOISE
-        return {
-            name: round(math.sin(seconds * speed) + rng.gauss(0.0, noise), 3)
-            for name, speed in zip(self.names, self._speeds, strict=True)
-        }
+    def values(self, seconds: float, noise: Sequence[float]) -> list[float]:
+        """The value of each signal so many seconds after the start. `noise` is a standard normal for each."""
+        return [
+            round(math.sin(seconds * speed) + self.NOISE * one, 3)
+            for speed, one in zip(self._speeds, noise, strict=True)
+        ]
+
+
+class Noise:
+    """Standard normals for sensors. They come from one table for all, which is entered anew by chance each time its end
+    is reached: what sensors need of randomness, for a tenth of its cost."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._table = _normals()
+        self._at = len(self._table)
+
+    def take(self, count: int) -> Sequence[float]:
+        """The next ones, at most 1,000."""
+        at = self._at
+        if at + count > len(self._table):
+            at = int(self._rng.random() * (len(self._table) - 1000))
+        self._at = at + count
+        return self._table[at : self._at]
+
+
+@functools.cache
+def _normals() -> tuple[float, ...]:
+    rng = random.Random(1)
+    return tuple(rng.gauss(0.0, 1.0) for _ in range(16384))

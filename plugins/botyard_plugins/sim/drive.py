@@ -1,13 +1,16 @@
-"""How a differential-drive robot moves: straight along its route, turning on the spot at corners, within limits."""
+"""How a robot moves along its route, within its limits of speed and acceleration.
 
-import itertools
+With two driven wheels it rolls straight ahead and turns on the spot at corners. A holonomic one (mecanum or omni
+wheels) moves in any direction, so it sets out at once and turns while it drives.
+"""
+
 import math
 from dataclasses import dataclass
 
 from botyard_plugins.sim.plan import Point
 
-# A corner flatter than this is driven through; radians.
-STRAIGHT = 0.01
+# Nearer than this to the end of a way (metres) or of a turn (radians), the robot is there.
+THERE = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +24,13 @@ class Limits:
 
 
 class Drive:
-    """Pose and motion. `step` moves on along the route; speed and its change never exceed the limits."""
+    """Pose and motion. `step` moves on along the route; speed and its change never exceed the limits.
 
-    def __init__(self, x: float, y: float, yaw: float, limits: Limits) -> None:
+    `mass` is that of the robot with its load, as a multiple of the robot's own: the motors' force stays the same, so a
+    heavier robot accelerates and brakes more slowly. While `blocked` no wheel turns, whatever is wanted.
+    """
+
+    def __init__(self, x: float, y: float, yaw: float, limits: Limits, *, holonomic: bool = False) -> None:
         self.x = x
         self.y = y
         self.yaw = yaw
@@ -31,98 +38,124 @@ class Drive:
         self.turning = 0.0
         self.acceleration = 0.0
         self.driven = 0.0
+        self.mass = 1.0
         self.braking = False
+        self.blocked = False
+        self.arrived = True
         self._limits = limits
+        self._holonomic = holonomic
         self._route: list[Point] = []
-
-    @property
-    def arrived(self) -> bool:
-        """Whether the robot rests and has nowhere to go."""
-        return not self._route and self.speed == 0.0 and self.turning == 0.0
+        # Of the way to the next point: what is left of it, its direction, and what is left to turn.
+        self._left = 0.0
+        self._cos, self._sin = 1.0, 0.0
+        self._error = 0.0
 
     @property
     def remaining(self) -> float:
         """Metres to the end of the route."""
-        points = [(self.x, self.y), *self._route]
-        return sum(math.dist(a, b) for a, b in itertools.pairwise(points))
+        rest = sum(math.dist(a, b) for a, b in zip(self._route, self._route[1:], strict=False))
+        return self._left + rest
 
     def follow(self, route: list[Point]) -> None:
         """Drive through these points from now on; the first must be reachable in a straight line. Only at rest."""
         self._route = list(route)
         self.braking = False
+        self.arrived = False
+        self._set_out()
 
     def brake(self) -> None:
         """Come to rest as fast as the limits allow, and forget the route."""
-        self.braking = True
+        self.braking = not self.arrived
 
     def step(self, seconds: float) -> None:
         """Let time pass."""
+        if self.arrived:
+            self.acceleration = 0.0
+            return
         before = self.speed
-        if self.braking:
-            self._come_to_rest(seconds)
-        elif self._route:
-            self._advance(seconds)
+        if self.blocked:
+            self.speed = self.turning = 0.0
+            if self.braking:
+                self._come_to_rest()
+        elif self.braking:
+            self._slow_down(seconds)
         else:
-            self._turn(0.0, seconds)
+            self._go_on(seconds)
         self.acceleration = (self.speed - before) / seconds
 
-    def _advance(self, seconds: float) -> None:
-        distance = math.dist((self.x, self.y), self._route[0])
-        if distance < 1e-6:
-            self._reach()
-            return
-        heading = math.atan2(self._route[0][1] - self.y, self._route[0][0] - self.x)
-        error = wrap(heading - self.yaw)
-        if abs(error) > 1e-9 and self.speed == 0.0:
-            self._turn(error, seconds)
-            return
-        self._roll(distance, seconds)
+    def _go_on(self, seconds: float) -> None:
+        limits, mass = self._limits, self.mass
+        if self._error:
+            size = abs(self._error)
+            self.turning = approach(
+                abs(self.turning), size, limits.turn_speed, limits.turn_acceleration / mass, seconds
+            )
+            self._turn(min(size, self.turning * seconds))
+            if not self._holonomic:
+                return
+        if self._left:
+            self.speed = approach(self.speed, self._left, limits.speed, limits.acceleration / mass, seconds)
+            self._roll(min(self._left, self.speed * seconds))
+        if not self._left and not self._error:
+            self._set_out()
 
-    def _roll(self, distance: float, seconds: float) -> None:
-        limits = self._limits
-        # The fastest from which the robot still stops in time, counting the way of this step.
-        step = limits.acceleration * seconds
-        allowed = max(0.0, math.sqrt(step * step + 2.0 * limits.acceleration * distance) - step)
-        speed = min(limits.speed, self.speed + step, allowed)
-        self.speed = max(speed, self.speed - step, 0.0)
-        self._move(min(distance, self.speed * seconds))
-        if distance - self.speed * seconds < 1e-6:
-            self._reach()
-
-    def _come_to_rest(self, seconds: float) -> None:
-        if self.turning != 0.0:
-            self._turn(0.0, seconds)
+    def _slow_down(self, seconds: float) -> None:
+        limits, mass = self._limits, self.mass
         before = self.speed
-        self.speed = max(0.0, self.speed - self._limits.acceleration * seconds)
-        ahead = math.dist((self.x, self.y), self._route[0]) if self._route else 0.0
-        self._move(min(ahead, (before + self.speed) / 2.0 * seconds))
+        self.speed = max(0.0, before - limits.acceleration / mass * seconds)
+        self.turning = max(0.0, abs(self.turning) - limits.turn_acceleration / mass * seconds)
+        self._turn(min(abs(self._error), self.turning * seconds))
+        self._roll(min(self._left, (before + self.speed) / 2.0 * seconds))
         if self.speed == 0.0 and self.turning == 0.0:
-            self._route = []
-            self.braking = False
+            self._come_to_rest()
 
-    def _move(self, distance: float) -> None:
-        self.x += distance * math.cos(self.yaw)
-        self.y += distance * math.sin(self.yaw)
+    def _come_to_rest(self) -> None:
+        self._route = []
+        self._left = self._error = 0.0
+        self.braking = False
+        self.arrived = True
+
+    def _roll(self, distance: float) -> None:
+        self._left -= distance
         self.driven += distance
+        if self._left > THERE or self.braking:
+            self.x += distance * self._cos
+            self.y += distance * self._sin
+        else:  # on the very point, so that errors do not add up
+            self.x, self.y = self._route[0]
+            self._left = self.speed = 0.0
 
-    def _turn(self, error: float, seconds: float) -> None:
-        limits = self._limits
-        wanted = math.copysign(min(limits.turn_speed, math.sqrt(2.0 * limits.turn_acceleration * abs(error))), error)
-        if error == 0.0:
-            wanted = 0.0
-        change = limits.turn_acceleration * seconds
-        self.turning = min(max(wanted, self.turning - change), self.turning + change)
-        if error != 0.0 and abs(error) <= max(abs(self.turning) * seconds, 1e-4):
-            self.yaw = wrap(self.yaw + error)
-            self.turning = 0.0
-        else:
-            self.yaw = wrap(self.yaw + self.turning * seconds)
+    def _turn(self, angle: float) -> None:
+        turned = math.copysign(angle, self._error)
+        self.turning = math.copysign(self.turning, self._error)
+        self._error -= turned
+        if abs(self._error) <= THERE:
+            turned += self._error
+            self._error = self.turning = 0.0
+        self.yaw = wrap(self.yaw + turned)
 
-    def _reach(self) -> None:
-        """The next point of the route is here: stand on it exactly, so that errors do not add up."""
-        self.x, self.y = self._route.pop(0)
-        # What is left of the speed (under a step's worth of braking) is taken by the brakes.
-        self.speed = 0.0
+    def _set_out(self) -> None:
+        """Begin the way to the next point that is not here; there may be none."""
+        if self._route and math.dist((self.x, self.y), self._route[0]) <= THERE:
+            self._route.pop(0)
+        if not self._route:
+            self._come_to_rest()
+            return
+        ahead_x, ahead_y = self._route[0][0] - self.x, self._route[0][1] - self.y
+        self._left = math.hypot(ahead_x, ahead_y)
+        self._cos, self._sin = ahead_x / self._left, ahead_y / self._left
+        self._error = wrap(math.atan2(ahead_y, ahead_x) - self.yaw)
+        if abs(self._error) <= THERE:
+            self._error = 0.0
+
+
+def approach(speed: float, distance: float, highest: float, rate: float, seconds: float) -> float:
+    """The speed of the next step on the way to a stop after `distance`: as high as allowed, and low enough to stop in
+    time with changes of at most `rate` per second, counting the way of this step."""
+    step = rate * seconds
+    allowed = math.sqrt(step * step + 2.0 * rate * distance) - step
+    wanted = min(speed + step, highest, allowed)
+    return max(wanted, speed - step, 0.0)
 
 
 def wrap(angle: float) -> float:

@@ -1,7 +1,6 @@
 """The driver `sim`: a robot on a site plan, with the sensors that real ones have."""
 
 import random
-import threading
 from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
@@ -23,6 +22,7 @@ from botyard_edge.driver import (
     Port,
     Pose,
     Progress,
+    StateChange,
 )
 from botyard_edge.hookspecs import hookimpl
 from botyard_plugins.sim import body
@@ -30,12 +30,11 @@ from botyard_plugins.sim.drive import Drive, Limits
 from botyard_plugins.sim.geo import Origin
 from botyard_plugins.sim.options import SCHEMA
 from botyard_plugins.sim.pilot import Pilot
-from botyard_plugins.sim.plan import PlanError, Roads, load_plan
+from botyard_plugins.sim.plan import PlanError, load_roads
+from botyard_plugins.sim.sensors import RATE, STEP, Sheet, Ticks
 
-RATE = 10  # Hz, of the fastest sensor
-STEP = 1.0 / RATE  # s
-SUBSTEPS = 4  # of the physics in each step
-BEHIND = 2.0  # s; a robot that was suspended for longer does not catch up
+MOTION = RATE // 5  # ticks between two looks at the motion
+SLOW = RATE  # ticks between two looks at all else
 
 GOTO = CommandSpec(
     "goto",
@@ -59,7 +58,11 @@ PATROL = CommandSpec(
 
 
 class SimDriver(Driver):
-    """Publishes force at 10 Hz, pose, speed and motors at 5 Hz, signals at their own rate, everything else at 1 Hz."""
+    """Publishes force at 10 Hz, pose, speed and motors at 5 Hz, signals at their own rate, everything else at 1 Hz.
+
+    The physics go in ticks of 0.1 s. They are computed when somebody looks: when a block of ticks is published, and
+    before a command changes anything. So what happens does not depend on how large a block is.
+    """
 
     def __init__(self, context: DriverContext) -> None:
         super().__init__(context)
@@ -70,30 +73,45 @@ class SimDriver(Driver):
         self._with_pose = options["position"] != "geo"
         self._signals = body.Signals(options["signals"])
         self._signal_ticks = RATE // options["signal_rate"]
-        self._halted = threading.Event()
+        self._large_blocks = options["block"] >= 1.0
+        self._halted_at: float | None = None
+        self._ticks: Ticks | None = None
 
     async def __aenter__(self) -> Self:
         options = self.context.options
         if self._origin is None and not self._with_pose:
             raise ConfigurationError("position: 'geo' needs the option geo with the origin's lat and lon")
         try:
-            self._plan = load_plan(_plan_path(options["plan"], self.context.folder))
-            self._roads = Roads(self._plan)
+            roads = load_roads(_plan_path(options["plan"], self.context.folder))
+            self._plan, self._roads = roads.plan, roads
             start = self._start(options["start"])
-            place = self._roads.at(start)
-            for name in self._roads.destinations(lambda _: True):
-                self._roads.route(place, self._roads.at(name))
+            place = roads.at(start)
+            roads.check(start)
         except PlanError as error:
             raise ConfigurationError(str(error)) from error
         self._drive = Drive(place.x, place.y, 0.0, Limits(options["speed"], options["acceleration"]))
         level = options["battery"] if options["battery"] is not None else self._rng.uniform(0.5, 1.0)
         self._battery = body.Battery(level, options["battery_drain"])
-        self._motors = {"left": body.Motor(), "right": body.Motor()}
+        self._left, self._right = body.Motor(), body.Motor()
+        self._energy = 0.0
         self._gripper = body.Gripper()
         self._radio = body.Radio(self._plan.access_points or [(self._plan.width / 2, self._plan.height / 2)])
         self._camera = body.Camera()
-        self._pilot = Pilot(self._roads, self._drive, self._battery, self._rng, patrol=options["patrol"])
+        self._pilot = Pilot(roads, self._drive, self._battery, self._rng, patrol=options["patrol"])
+        self._noise = body.Noise(self._rng)
+        self._make_sheets()
         return self
+
+    def _make_sheets(self) -> None:
+        with_signals = self._signals.names and self._signal_ticks == 1  # channels of one rate travel together
+        self._force = Sheet(("gripper.force", *(self._signals.names if with_signals else ())))
+        self._waves = Sheet(() if with_signals else self._signals.names)
+        motion = [
+            "speed",
+            *(f"motor.{side}.{what}" for side in ("left", "right") for what in ("temperature", "current")),
+        ]
+        self._motion = Sheet((*motion, *(["pose"] * self._with_pose), *(["geo"] * self._with_geo)))
+        self._rest = Sheet(("battery.level", "battery.voltage", "battery.current", "camera.front", "wifi.signal"))
 
     @property
     def capabilities(self) -> Capabilities:
@@ -120,17 +138,14 @@ class SimDriver(Driver):
 
     async def run(self, port: Port) -> None:
         clock = self.context.clock
-        began, ts, tick = clock.monotonic(), clock.now(), 0
+        self._ticks = ticks = Ticks(clock.now(), clock.monotonic(), round(self.context.options["block"] * RATE))
         while True:
-            await self._sense(port, tick, ts + round(tick * STEP * 1e6))
-            tick += 1
-            wait = began + tick * STEP - clock.monotonic()
-            if wait < -BEHIND:
-                began, ts, tick = clock.monotonic(), clock.now(), 0
-            await clock.sleep(max(0.0, wait))
-            self._move()
+            self._catch_up()
+            await self._publish(port, ticks.epoch(clock.now(), clock.monotonic()))
+            await clock.sleep(ticks.wait(clock.monotonic()))
 
     async def execute(self, command: Command, progress: Progress) -> dict[str, Any] | None:
+        self._catch_up()
         if command.name == "goto":
             return await self._goto(command.args, progress)
         if command.name == "stop":
@@ -142,11 +157,13 @@ class SimDriver(Driver):
         return None
 
     async def stop(self) -> None:
+        self._catch_up()
         self._pilot.halt()
 
     def halt(self) -> None:
-        # In any thread; the physics are the loop's, and brake before their next step.
-        self._halted.set()
+        # In any thread; the physics are the loop's, and brake in the first step after this moment.
+        if self._halted_at is None:
+            self._halted_at = self.context.clock.monotonic()
 
     async def _goto(self, args: dict[str, Any], progress: Progress) -> dict[str, Any]:
         goal = self._pilot.place(args.get("waypoint"), args.get("x"), args.get("y"))
@@ -156,76 +173,105 @@ class SimDriver(Driver):
         told = 0.0
         while not order.done.done():
             await self.context.clock.sleep(1.0)
+            self._catch_up()
             if order.length and (done := 1.0 - self._drive.remaining / order.length) >= told + 0.1:
                 told = done
                 await progress(done)
         order.done.result()
         return {"x": round(goal.x, 3), "y": round(goal.y, 3), "driven_m": round(self._drive.driven - before, 2)}
 
-    def _move(self) -> None:
-        seconds = STEP / SUBSTEPS
-        if self._halted.is_set():
-            self._halted.clear()
-            self._pilot.halt()
-        drive = self._drive
-        for _ in range(SUBSTEPS):
-            self._pilot.step(seconds)
-            drive.step(seconds)
-            for motor, side in zip(self._motors.values(), (-0.2, 0.2), strict=True):
-                motor.step(drive.speed + side * drive.turning, drive.acceleration, seconds)
-            self._battery.step(body.IDLE_POWER + sum(m.power for m in self._motors.values()), seconds)
+    # --- the physics
+
+    def _catch_up(self) -> None:
+        """Compute the ticks that have passed."""
+        if self._ticks is None:
+            return
+        for tick in self._ticks.passed(self.context.clock.monotonic()):
+            if self._halted_at is not None and self._ticks.at(tick) > self._halted_at:
+                self._halted_at = None
+                self._pilot.halt()
+            if tick:
+                self._pilot.step(STEP)
+                self._drive.step(STEP)
+            self._sense(tick)
+
+    def _sense(self, tick: int) -> None:
+        noise = self._noise
         self._gripper.load = 14.0 if self._pilot.carrying else 0.0
-
-    async def _sense(self, port: Port, tick: int, ts: int) -> None:
-        rng, speed = self._rng, self._drive.speed
-        fast: dict[str, Any] = {"gripper.force": round(self._gripper.force(speed, rng), 2)}
+        force = round(self._gripper.force(self._drive.speed, noise.take(1)[0]), 2)
         if self._signals.names and tick % self._signal_ticks == 0:
-            signals = self._signals.values(tick * STEP, rng)
+            waves = self._signals.values(tick * STEP, noise.take(len(self._signals.names)))
             if self._signal_ticks == 1:
-                fast |= signals  # channels of one rate travel together
+                self._force.add(tick, (force, *waves))
             else:
-                await port.publish(signals, ts=ts)
-        await port.publish(fast, ts=ts)
-        if tick % 2 == 0:
-            await self._sense_motion(port, ts)
-        if tick % 10 == 0:
-            values: dict[str, Any] = {
-                "battery.level": round(self._battery.level, 4),
-                "battery.voltage": round(self._battery.voltage + rng.gauss(0.0, 0.02), 2),
-                "battery.current": round(self._battery.current + rng.gauss(0.0, 0.05), 2),
-                "camera.front": self._camera.picture(speed, rng),
-                "wifi.signal": round(self._radio.signal(self._drive.x, self._drive.y, rng), 1),
-            }
-            await port.publish(values, ts=ts)
-            port.update_state(
-                busy=self._pilot.busy,
-                doing=self._pilot.doing,
-                battery=Battery(
-                    values["battery.level"],
-                    values["battery.voltage"],
-                    values["battery.current"],
-                    self._battery.charging,
-                ),
-            )
+                self._waves.add(tick, waves)
+        if self._signal_ticks != 1 or not self._signals.names:
+            self._force.add(tick, (force,))
+        if tick % MOTION == 0:
+            self._sense_motion(tick)
+            if tick % SLOW == 0:
+                self._sense_rest(tick)
 
-    async def _sense_motion(self, port: Port, ts: int) -> None:
-        rng, drive = self._rng, self._drive
-        moving = drive.speed > 0.0
-        values: dict[str, Any] = {"speed": round(max(0.0, drive.speed + (rng.gauss(0.0, 0.01) if moving else 0.0)), 3)}
-        for side, motor in self._motors.items():
-            values[f"motor.{side}.temperature"] = round(motor.temperature + rng.gauss(0.0, 0.1), 2)
-            values[f"motor.{side}.current"] = round(max(0.0, motor.current + rng.gauss(0.0, 0.05)), 3)
+    def _sense_motion(self, tick: int) -> None:
+        drive, left, right = self._drive, self._left, self._right
+        speed, side, seconds = drive.speed, 0.2 * drive.turning, STEP * MOTION
+        left.step(speed - side, drive.acceleration, seconds)
+        right.step(speed + side, drive.acceleration, seconds)
+        self._energy += (body.IDLE_POWER + left.power + right.power) * seconds
+        noise = self._noise.take(7)
         # Localisation errs by a centimetre while the robot moves, and stays where it is while it rests.
-        noise = 0.008 if moving else 0.0
-        x, y = round(drive.x + rng.gauss(0.0, noise), 3), round(drive.y + rng.gauss(0.0, noise), 3)
-        yaw = round(drive.yaw, 4)
+        x, y, yaw = round(drive.x, 3), round(drive.y, 3), round(drive.yaw, 4)
+        if speed > 0.0:
+            x, y = round(drive.x + 0.008 * noise[0], 3), round(drive.y + 0.008 * noise[1], 3)
+            speed = round(max(0.0, speed + 0.01 * noise[2]), 3)
+        row: list[Any] = [
+            speed,
+            round(left.temperature + 0.1 * noise[3], 2),
+            round(max(0.0, left.current + 0.05 * noise[4]), 3),
+            round(right.temperature + 0.1 * noise[5], 2),
+            round(max(0.0, right.current + 0.05 * noise[6]), 3),
+        ]
         if self._with_pose:
-            pose = values["pose"] = Pose(self._plan.id, x, y, yaw)
-            port.update_state(pose=pose)
+            row.append(Pose(self._plan.id, x, y, yaw))
         if self._with_geo and self._origin is not None:
-            geo = values["geo"] = self._origin.geo(x, y, yaw)
-            port.update_state(geo=geo)
-        await port.publish(values, ts=ts)
+            row.append(self._origin.geo(x, y, yaw))
+        self._motion.add(tick, row)
+
+    def _sense_rest(self, tick: int) -> None:
+        battery, noise = self._battery, self._noise.take(6)
+        seconds = STEP * SLOW
+        battery.step(self._energy / seconds, seconds)
+        self._energy = 0.0
+        self._rest.add(
+            tick,
+            (
+                round(battery.level, 4),
+                round(battery.voltage + 0.02 * noise[0], 2),
+                round(battery.current + 0.05 * noise[1], 2),
+                self._camera.picture(self._drive.speed, noise[2:4]),
+                round(self._radio.signal(self._drive.x, self._drive.y, noise[4:6]), 1),
+            ),
+        )
+
+    async def _publish(self, port: Port, epoch: int) -> None:
+        """Publish what was sensed, and the state as it is now."""
+        state: StateChange = {}
+        if self._motion:
+            if self._with_pose:
+                state["pose"] = self._motion.latest("pose")
+            if self._with_geo:
+                state["geo"] = self._motion.latest("geo")
+        if self._rest:
+            level, voltage, current = (self._rest.latest(f"battery.{what}") for what in ("level", "voltage", "current"))
+            state["battery"] = Battery(level, voltage, current, self._battery.charging)
+            state["busy"], state["doing"] = self._pilot.busy, self._pilot.doing
+        if state:
+            port.update_state(**state)
+        for sheet in (self._waves, self._force, self._motion, self._rest):
+            if sheet:
+                await sheet.publish(port, epoch)
+        if self._large_blocks:
+            await port.flush()  # nothing more comes for a while
 
     def _start(self, wanted: str | None) -> str:
         if wanted is not None:

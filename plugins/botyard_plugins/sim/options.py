@@ -121,6 +121,16 @@ SCHEMA: dict[str, Any] = {
             "default": 10,
             "examples": [5],
         },
+        "block": {
+            "title": "Block",
+            "description": "Seconds that are computed and published together. More than 0.1 is for simulations of many "
+            "robots: nothing is sampled less often, but samples come later, and all at once.",
+            "type": "number",
+            "minimum": 0.1,
+            "maximum": 5,
+            "default": 0.1,
+            "examples": [1.0],
+        },
         "position": {
             "title": "Position",
             "description": "Which position is reported: on the plan, on Earth (needs geo), or both where geo is given.",

@@ -7,12 +7,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import yaml
 
 Point = tuple[float, float]
+
+K = TypeVar("K")
+V = TypeVar("V")
+# Answers of each kind that a plan's roads remember.
+REMEMBERED = 4096
 
 
 class PlanError(ValueError):
@@ -55,7 +60,12 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def load_plan(path: Path) -> Plan:
-    """Read a plan; a file that many robots share is read once. Raises PlanError."""
+    """Read a plan. Raises PlanError."""
+    return load_roads(path).plan
+
+
+def load_roads(path: Path) -> "Roads":
+    """Read a plan with its roads; those of a file that many robots share are made once. Raises PlanError."""
     try:
         changed = path.stat().st_mtime_ns
     except OSError as error:
@@ -64,7 +74,7 @@ def load_plan(path: Path) -> Plan:
 
 
 @functools.lru_cache(maxsize=16)
-def _load(path: Path, _changed: int) -> Plan:
+def _load(path: Path, _changed: int) -> "Roads":
     try:
         raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
         plan = msgspec.convert(raw, Plan)
@@ -83,7 +93,7 @@ def _load(path: Path, _changed: int) -> Plan:
                 raise PlanError(f"{path}: roads[{index}]: there is no station {name!r}")
     if not plan.roads:
         raise PlanError(f"{path}: roads: there are none, so nothing can drive; expected pairs of station names")
-    return plan
+    return Roads(plan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +112,27 @@ class Place:
 
 
 class Roads:
-    """The roads of a plan as a graph."""
+    """The roads of a plan as a graph. What was asked for is remembered: robots ask for the same again and again."""
 
     def __init__(self, plan: Plan) -> None:
+        self.plan = plan
         self.stations = {station.name: station for station in plan.stations}
         self._roads = plan.roads
         self._ways: dict[str, set[str]] = {}
         for a, b in plan.roads:
             self._ways.setdefault(a, set()).add(b)
             self._ways.setdefault(b, set()).add(a)
+        self._routes: dict[tuple[Place, Place], list[Point]] = {}
+        self._nearest: dict[Point, tuple[Place, float]] = {}
+        self._joined: set[str] = set()
+
+    def check(self, start: str) -> None:
+        """Raises PlanError when a station with a road cannot be reached from this one."""
+        if start in self._joined:
+            return
+        for name in self._ways:
+            self.route(self.at(start), self.at(name))
+        self._joined.update(self._ways)
 
     def at(self, name: str) -> Place:
         """The place of a station. Raises PlanError when there is none, or no road leads to it."""
@@ -122,8 +144,11 @@ class Roads:
 
     def nearest(self, x: float, y: float) -> tuple[Place, float]:
         """The point on any road that is nearest, and how far it is, in metres."""
-        found = ((place, math.dist(place.point, (x, y))) for place in self._projections(x, y))
-        return min(found, key=lambda pair: pair[1])
+        known = self._nearest.get((x, y))
+        if known is None:
+            found = ((place, math.dist(place.point, (x, y))) for place in self._projections(x, y))
+            known = _keep(self._nearest, (x, y), min(found, key=lambda pair: pair[1]))
+        return known
 
     def destinations(self, wanted: Callable[[Station], bool]) -> list[str]:
         """Names of the stations on roads that are wanted, in order."""
@@ -131,6 +156,10 @@ class Roads:
 
     def route(self, start: Place, goal: Place) -> list[Point]:
         """The points to drive through after `start`, the last of which is `goal`. Raises PlanError."""
+        known = self._routes.get((start, goal))
+        return _keep(self._routes, (start, goal), self._route(start, goal)) if known is None else known
+
+    def _route(self, start: Place, goal: Place) -> list[Point]:
         if {start.a, start.b} == {goal.a, goal.b}:
             return [goal.point]
         ends = {name: math.dist(self.stations[name].point, goal.point) for name in (goal.a, goal.b)}
@@ -170,6 +199,13 @@ class Roads:
             share = min(1.0, max(0.0, share))
             places.append(Place(ax + share * (bx - ax), ay + share * (by - ay), a, b, share))
         return places
+
+
+def _keep(memory: dict[K, V], key: K, value: V) -> V:
+    if len(memory) >= REMEMBERED:
+        memory.clear()
+    memory[key] = value
+    return value
 
 
 def _without_stops(points: list[Point]) -> list[Point]:

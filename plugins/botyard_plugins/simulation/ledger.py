@@ -3,11 +3,31 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from botyard.store.base import Store
-from botyard_schemas import Telemetry, WireError, decode
-from botyard_schemas.messages import SEQUENCED
+import msgspec
 
-PAGE = 100_000
+from botyard.store.base import Store
+from botyard_schemas.messages import SEQUENCED, Channel
+
+
+class _Group(msgspec.Struct):
+    channels: list[Channel]
+
+
+class _Body(msgspec.Struct, frozen=True):
+    """Of telemetry; other messages have no groups."""
+
+    groups: list[_Group] = []
+
+
+class _Message(msgspec.Struct):
+    robot: str
+    type: str
+    epoch: str = ""
+    seq: int = 0
+    body: _Body = _Body()
+
+
+_decode = msgspec.json.Decoder(_Message).decode
 
 
 class Ledger:
@@ -27,22 +47,21 @@ class Ledger:
     def sent(self, payload: bytes) -> None:
         """A robot has given this to the network."""
         try:
-            envelope = decode(payload)
-        except WireError:
+            message = _decode(payload)
+        except msgspec.DecodeError:
             return  # the hub's quarantine has it
-        if envelope.type not in SEQUENCED:
+        if message.type not in SEQUENCED:
             return
-        seen = self._seen.setdefault((envelope.robot, envelope.epoch), set())
-        if envelope.seq in seen:
+        seen = self._seen.setdefault((message.robot, message.epoch), set())
+        if message.seq in seen:
             self.copies += 1
             return
-        seen.add(envelope.seq)
+        seen.add(message.seq)
         self.messages += 1
-        if isinstance(envelope.body, Telemetry):
-            for group in envelope.body.groups:
-                for channel in group.channels:
-                    count = len(channel.values) - channel.values.count(None)
-                    self._samples[envelope.robot, channel.name] += count
+        for group in message.body.groups:
+            for channel in group.channels:
+                count = len(channel.values) - channel.values.count(None)
+                self._samples[message.robot, channel.name] += count
 
     async def missing(self, store: Store, heads: Iterable[tuple[str, str, int]]) -> list[str]:
         """What the hub does not have of the numbers that were given: `heads` are robot, epoch and the last number."""
@@ -56,23 +75,10 @@ class Ledger:
 
     async def doubled(self, store: Store, robots: Iterable[str]) -> list[str]:
         """Channels of which the store holds another number of samples than was sent."""
-        wrong = []
-        for robot in robots:
-            stored = await _count(store, robot)
-            mine = {key for key in self._samples if key[0] == robot}
-            wrong += [
-                f"{robot}: {stored[key]} samples of {key[1]} are stored, {self._samples[key]} were sent"
-                for key in sorted(stored.keys() | mine)
-                if stored[key] != self._samples[key]
-            ]
-        return wrong
-
-
-async def _count(store: Store, robot: str) -> Counter[tuple[str, str]]:
-    found: Counter[tuple[str, str]] = Counter()
-    cursor = None
-    while True:
-        page = await store.samples(robots=[robot], limit=PAGE, cursor=cursor)
-        found.update((sample.robot, sample.channel) for sample in page.items)
-        if (cursor := page.next) is None:
-            return found
+        stored = Counter(await store.counts())
+        sent, mine = self._samples, set(robots)
+        return [
+            f"{key[0]}: {stored[key]} samples of {key[1]} are stored, {sent[key]} were sent"
+            for key in sorted(stored.keys() | sent.keys())
+            if key[0] in mine and stored[key] != sent[key]
+        ]

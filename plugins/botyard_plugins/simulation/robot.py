@@ -18,7 +18,10 @@ from botyard_schemas.clock import Clock
 
 
 class SimulatedRobot:
-    """Runs while its `async with` lasts. With `disk` it keeps its outbox in the folder, and can be restarted."""
+    """Runs while its `async with` lasts. With `disk` it keeps its outbox in the folder, and can be restarted.
+
+    `settings` are what it has in common with others; `flush_timeout` is what a halt gives it to send what is left.
+    """
 
     def __init__(
         self,
@@ -32,6 +35,7 @@ class SimulatedRobot:
         folder: Path,
         disk: bool,
         flush_timeout: float,
+        settings: Config | None = None,
     ) -> None:
         self.name = name
         self.clock = RobotClock(clock)
@@ -42,11 +46,14 @@ class SimulatedRobot:
         self._runtime: Runtime | None = None
         self._life: asyncio.Task[None] | None = None
         self._boots = 0
-        self._config = Config(
+        settings = settings or Config(name, (), outbox=OutboxSettings(durability=Durability("each")))
+        path = (settings.outbox.path or "{robot}.outbox.db").replace("{robot}", name)
+        self._config = replace(
+            settings,
             robot=name,
             drivers=(DriverSettings("sim", _troubled(spec, self.trouble), options),),
             folder=folder,
-            outbox=OutboxSettings(f"{name}.outbox.db" if disk else None, durability=Durability("each")),
+            outbox=replace(settings.outbox, path=path if disk or settings.outbox.path else None),
             flush_timeout=flush_timeout,
         )
 

@@ -1,21 +1,37 @@
 """Scenarios: YAML files that say what a fleet is and what goes wrong with it, and the faults that come of it."""
 
+import copy
 import functools
 import json
 import math
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
+from botyard_edge.config import Config, make_config, robot_schema
+from botyard_edge.driver import DriverSpec
+from botyard_edge.safety import read_policy
 from botyard_schemas import settings
-from botyard_schemas.settings import SettingsError, locate
+from botyard_schemas.settings import SettingsError, fill_defaults, locate
+from botyard_schemas.validation import field_path
 
 # Faults that a robot without a disk does not survive without losing what it has not sent.
 NEEDS_DISK = frozenset({"reboot"})
+
+# What a scenario says of its robots as `robot.yaml` would, and where it differs in what is usual.
+SECTIONS = ("telemetry", "state", "link", "outbox", "safety", "shutdown")
+DIFFERENT: tuple[tuple[str, str, Any], ...] = (
+    ("outbox", "path", None),
+    ("outbox", "durability", "each"),
+    ("shutdown", "flush_timeout", None),
+)
+# Seconds that a robot's driver computes and publishes at once, and how many where limits are watched meanwhile.
+BLOCK, WATCHED_BLOCK = 5.0, 0.2
 
 
 class FaultSettings(msgspec.Struct, frozen=True, rename={"lasts": "for"}):
@@ -39,6 +55,7 @@ class Scenario(msgspec.Struct, frozen=True):
     seconds: float = 60.0
     settle: float = 120.0
     options: dict[str, Any] = {}
+    robot: dict[str, Any] = {}
     faults: list[FaultSettings] = []
 
 
@@ -53,16 +70,28 @@ class Fault(NamedTuple):
 
 @functools.cache
 def schema() -> Mapping[str, Any]:
-    """The schema of scenario files."""
+    """The schema of scenario files, with the robot's sections in their place."""
     found: dict[str, Any] = json.loads(files(__package__).joinpath("scenario.schema.json").read_text("utf-8"))
+    sections = json.loads(json.dumps(robot_schema()))["properties"]
+    for section, key, default in DIFFERENT:
+        sections[section]["properties"][key]["default"] = default
+    robot = found["properties"]["robot"]
+    robot["properties"] = {name: sections[name] for name in SECTIONS}
+    robot["additionalProperties"] = False
     return found
 
 
 def load(path: Path, **changes: Any) -> Scenario:
     """The scenario in a file, with some values changed. Raises SettingsError, whose sentences name file and line."""
+    asked = settings.load(path, {}, environ={}).get("robot", {})
     found = {**settings.load(path, schema(), environ={}), **changes}
+    if "safety" not in asked:  # without the section nothing is limited, with an empty one something is
+        del found["robot"]["safety"]
     scenario = msgspec.convert(found, Scenario)
-    wrong = []
+    wrong = [
+        f"{locate(path, ('robot', 'safety', *keys))}: {field_path(['robot', 'safety', *keys])}: {sentence}"
+        for keys, sentence in read_policy(scenario.robot.get("safety"))[1]
+    ]
     for index, line in enumerate(scenario.faults):
         for number in line.robots if isinstance(line.robots, list) else ():
             if number > scenario.robots:
@@ -74,6 +103,26 @@ def load(path: Path, **changes: Any) -> Scenario:
     if wrong:
         raise SettingsError(wrong)
     return scenario
+
+
+def settings_of_robots(scenario: Scenario, folder: Path) -> Config:
+    """What all robots have in common: settings without a name and without drivers."""
+    safety = read_policy(scenario.robot.get("safety"))[0] if "safety" in scenario.robot else None
+    sections = copy.deepcopy(scenario.robot)
+    fill_defaults(sections, schema()["properties"]["robot"])
+    whole: dict[str, Any] = {"robot": "robot", "drivers": {}, **sections}
+    whole["shutdown"]["flush_timeout"] = whole["shutdown"]["flush_timeout"] or scenario.settle
+    del whole["safety"]
+    fill_defaults(whole, robot_schema())
+    return replace(make_config(whole, {}, folder), safety=safety, page=None)
+
+
+def options_of_robots(scenario: Scenario, plan: Path, spec: DriverSpec) -> dict[str, Any]:
+    """The options of each robot's driver."""
+    block = WATCHED_BLOCK if "safety" in scenario.robot else BLOCK
+    options = {"plan": str(plan), "block": block, **scenario.options}
+    fill_defaults(options, spec.options)
+    return options
 
 
 def faults(scenario: Scenario, rng: random.Random) -> list[Fault]:

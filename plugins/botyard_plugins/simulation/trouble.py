@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Self, cast
 
 from botyard_edge.driver import Capabilities, Command, Driver, DriverContext, Port, Progress
-from botyard_schemas.clock import Clock
+from botyard_schemas.clock import Clock, loop_seconds
 
 # What a fault makes of a value; the first argument is how many seconds the fault has lasted.
 Distortion = Callable[[float, Any], Any]
@@ -40,6 +40,9 @@ class RobotClock:
     async def sleep(self, seconds: float) -> None:
         await self._base.sleep(seconds / (1.0 + self._skew))
 
+    def loop_seconds(self, seconds: float) -> float | None:
+        return loop_seconds(self._base, seconds / (1.0 + self._skew))
+
 
 class Trouble:
     """What is wrong with one robot's driver just now."""
@@ -51,6 +54,9 @@ class Trouble:
         self._hangs = asyncio.Event()
         self._hangs.set()
         self._sensors: dict[str, tuple[float, Distortion]] = {}
+
+    def __bool__(self) -> bool:
+        return self._crash or bool(self._sensors) or not self._hangs.is_set()
 
     def crash(self) -> None:
         """Let the driver fail when it publishes next."""
@@ -88,6 +94,22 @@ class Trouble:
         for channel, (since, how) in self._sensors.items():
             if isinstance(value := values.get(channel), int | float):
                 spoiled[channel] = how(self._clock.monotonic() - since, value)
+        return spoiled
+
+    def spoiled_columns(self, ts: Sequence[int], columns: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
+        """As `spoiled`, for samples of many instants, of which the last is now."""
+        if not self._sensors:
+            return columns
+        spoiled = dict(columns)
+        now = self._clock.monotonic()
+        for channel, (since, how) in self._sensors.items():
+            if channel not in columns:
+                continue
+            ages = [now - (ts[-1] - at) / 1e6 - since for at in ts]
+            spoiled[channel] = [
+                how(age, value) if age >= 0.0 and isinstance(value, int | float) else value
+                for age, value in zip(ages, columns[channel], strict=True)
+            ]
         return spoiled
 
 
@@ -152,14 +174,18 @@ class _TroubledPort:
     def __init__(self, port: Port, trouble: Trouble) -> None:
         self._port = port
         self._trouble = trouble
+        self.event, self.flush, self.update_state, self.alive = port.event, port.flush, port.update_state, port.alive
 
-    async def publish(self, values: Mapping[str, Any], *, ts: int | None = None) -> None:
+    def publish(self, values: Mapping[str, Any], *, ts: int | None = None) -> Awaitable[None]:
+        return self._publish(values, ts) if self._trouble else self._port.publish(values, ts=ts)
+
+    def publish_columns(self, ts: Sequence[int], columns: Mapping[str, Sequence[Any]]) -> Awaitable[None]:
+        return self._publish_columns(ts, columns) if self._trouble else self._port.publish_columns(ts, columns)
+
+    async def _publish(self, values: Mapping[str, Any], ts: int | None) -> None:
         await self._trouble.befall()
         await self._port.publish(self._trouble.spoiled(values), ts=ts)
 
-    async def publish_columns(self, ts: Sequence[int], columns: Mapping[str, Sequence[Any]]) -> None:
+    async def _publish_columns(self, ts: Sequence[int], columns: Mapping[str, Sequence[Any]]) -> None:
         await self._trouble.befall()
-        await self._port.publish_columns(ts, columns)
-
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[None]]:
-        return cast("Callable[..., Awaitable[None]]", getattr(self._port, name))
+        await self._port.publish_columns(ts, self._trouble.spoiled_columns(ts, columns))

@@ -1,8 +1,10 @@
 """A hub and a fleet in one process and on one clock, a network in memory between them, and what goes wrong."""
 
 import asyncio
+import contextlib
+import gc
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -18,9 +20,15 @@ from botyard_plugins.simulation.ledger import Ledger
 from botyard_plugins.simulation.network import Network
 from botyard_plugins.simulation.report import Invariant, Report
 from botyard_plugins.simulation.robot import SimulatedRobot
-from botyard_plugins.simulation.scenario import NEEDS_DISK, Fault, Scenario, faults
+from botyard_plugins.simulation.scenario import (
+    NEEDS_DISK,
+    Fault,
+    Scenario,
+    faults,
+    options_of_robots,
+    settings_of_robots,
+)
 from botyard_schemas import virtual
-from botyard_schemas.settings import fill_defaults
 from botyard_schemas.virtual import LoopClock
 
 PLAN = Path(__file__).with_name("warehouse.yaml")
@@ -51,7 +59,19 @@ class Outcome(msgspec.Struct, frozen=True):
 
 def simulate(scenario: Scenario, seed: int, folder: Path, progress: Progress = lambda _: None) -> Outcome:
     """Run a scenario in virtual time, with the hub's data in the empty `folder`."""
-    return virtual.run(World(scenario, seed, folder, progress).run())
+    with _rare_collections():
+        return virtual.run(World(scenario, seed, folder, progress).run())
+
+
+@contextlib.contextmanager
+def _rare_collections() -> Iterator[None]:
+    """A fleet is a million objects that stay; to look through them again and again would take a tenth of the time."""
+    before = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 class World:
@@ -103,10 +123,10 @@ class World:
     def _make(self, clock: LoopClock, planned: list[Fault]) -> list[SimulatedRobot]:
         spec = drivers(build_edge_plugins())["sim"]
         with_disk = {fault.robot for fault in planned if fault.what.fault in NEEDS_DISK}
+        options = options_of_robots(self._scenario, PLAN, spec)
+        settings = settings_of_robots(self._scenario, self._folder)
         robots = []
         for number in range(1, self._scenario.robots + 1):
-            options = {"plan": str(PLAN), **self._scenario.options}
-            fill_defaults(options, spec.options)
             rng = random.Random(self._rng.getrandbits(64))
             robots.append(
                 SimulatedRobot(
@@ -118,7 +138,8 @@ class World:
                     rng,
                     folder=self._folder,
                     disk=number in with_disk,
-                    flush_timeout=self._scenario.settle,
+                    flush_timeout=settings.flush_timeout,
+                    settings=settings,
                 )
             )
         return robots
