@@ -12,7 +12,7 @@ from botyard.core.events import EventNoted
 from botyard.store.base import EventRow
 from botyard.testing import VirtualClock, running_hub, wait_until
 from botyard_schemas import Time, topics
-from tests.hub.support import counters, get, quarantine, samples, stored
+from tests.hub.support import counters, get, noted, quarantine, samples, stored
 
 
 async def test_ingest_stores_each_type_and_acknowledges_it(tmp_path: Path) -> None:
@@ -252,19 +252,64 @@ async def test_ingest_given_up_ranges_that_make_no_sense_are_an_event_like_any_o
         assert len((await get(running, "events", name="outbox"))["items"]) == 6
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [{"data": {"x": object()}}, {"data": {"file": "\udc80"}}, {"message": "\udc80"}, {"ts": 2**63}],
-    ids=["object", "text", "message", "time"],
-)
-async def test_event_of_a_plugin_that_no_store_can_take_holds_nothing_up(
-    tmp_path: Path, wrong: dict[str, Any], caplog: pytest.LogCaptureFixture
+ODD_EVENTS: dict[str, dict[str, Any]] = {
+    "object": {"data": {"x": object()}},
+    "no object": {"data": [1]},
+    "text": {"data": {"file": "\udc80"}},
+    "message": {"message": "\udc80"},
+    "much": {"message": "x" * 2_000_000},
+    "time": {"ts": 2**63},
+    "half a microsecond": {"ts": 1_763_712_000_000_000.5},
+    "robot": {"robot": "r" * 65},
+    "robot that is no text": {"robot": 5},
+    "robot with NUL": {"robot": "\0" * 40},
+    "severity": {"severity": "fatal-and-a-very-long-word-indeed"},
+    "epoch": {"epoch": "e" * 300, "seq": 1},
+    "seq": {"epoch": "e", "seq": 2**63},
+    "name": {"name": None},
+}
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The settings of a new database."""
+    return {"store": {"url": request.getfixturevalue("postgres_url")()}} if request.param == "postgres" else {}
+
+
+async def test_events_of_a_plugin_that_no_store_can_take_hold_nothing_up(
+    tmp_path: Path, store: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with running_hub(tmp_path) as running:
+    async with running_hub(tmp_path, **store) as running:
         robot = running.robot("r")
         event = EventRow(ts=running.hub.clock.now(), robot=None, actor="plugin:odd", name="odd.thing", severity="info")
-        running.hub.bus.publish(EventNoted(actor=HUB, event=msgspec.structs.replace(event, **wrong)))
-        await robot.post(samples(robot, 1))
-        await running.transport.committed()
-        assert robot.acknowledged == 1
-    assert "an event of plugin:odd cannot be stored and is left out" in caplog.text
+        for number, (what, wrong) in enumerate(ODD_EVENTS.items(), 1):
+            running.hub.bus.publish(EventNoted(actor=HUB, event=msgspec.structs.replace(event, **wrong)))
+            await robot.post(samples(robot, 1))
+            await running.transport.committed()
+            assert robot.acknowledged == number, what
+    left_out = [record for record in caplog.messages if "plugin:odd cannot be stored and is left out" in record]
+    assert len(left_out) == len(ODD_EVENTS)
+
+
+async def test_event_of_a_plugin_that_is_odd_and_can_be_stored_is_stored(tmp_path: Path, store: dict[str, Any]) -> None:
+    async with running_hub(tmp_path, **store) as running:
+        row = EventRow(
+            ts=-(2**63),
+            robot="r" * 64,
+            actor="plugin:" + "a" * 500,
+            name="n" * 300,
+            severity="info",
+            message="a\0b",
+            data={"nul": "\0", "number": float("nan"), 5: "a number as key"},  # type: ignore[dict-item]
+            cause="c" * 500,
+            epoch="e" * 64,
+            seq=2**63 - 1,
+        )
+        running.hub.bus.publish(EventNoted(actor=HUB, event=row))
+        await noted(running)
+        found = (await running.hub.store.events(robot="r" * 64)).items[0]
+        assert (found.message, found.data, found.cause) == (
+            "a\0b",
+            {"nul": "\0", "number": None, "5": "a number as key"},
+            "c" * 500,
+        )

@@ -33,6 +33,9 @@ RETRY_AFTER = (0.2, 0.5, 1.0, 2.0, 5.0)
 # What a stop waits for the store, and what one message may wait for its transport: seconds.
 END_WITHIN = 20.0
 SEND_WITHIN = 5.0
+# What a plugin may say in one event: bytes as JSON, and characters of the ids that are in columns of this width.
+MAX_EVENT = 1 << 20
+MAX_ID = 64
 # Ranges beyond a gap that one acknowledgement names.
 MOST_BEYOND = 64
 
@@ -40,14 +43,24 @@ MOST_BEYOND = 64
 def unstorable(event: EventRow) -> str | None:
     """Why no store can ever take the event, so that it must not hold up what it would be committed with; or None.
 
-    Robots' messages have been checked; this is for what the hub's own parts and plugins say.
+    Robots' messages have been checked; this is for what the hub's own parts and plugins say, which may be anything: a
+    struct does not look at what it is made of.
     """
-    if not LOWEST <= event.ts <= HIGHEST:
-        return f"ts: {event.ts} is no time in microseconds"
     try:
-        msgspec.json.encode(event)
+        size = len(msgspec.json.encode(event))
+        msgspec.convert(msgspec.to_builtins(event, str_keys=True), EventRow)
+    except msgspec.ValidationError as error:
+        return str(error)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         return f"it is no JSON: {error}"
+    if size > MAX_EVENT:
+        return f"it is {size} bytes long, at most {MAX_EVENT} are allowed"
+    for name, number in (("ts", event.ts), ("seq", event.seq)):
+        if number is not None and not LOWEST <= number <= HIGHEST:
+            return f"{name}: {number} is not between -2^63 and 2^63 - 1"
+    for name, text in (("robot", event.robot), ("epoch", event.epoch)):
+        if text is not None and not (len(text) <= MAX_ID and text.isprintable()):
+            return f"{name}: {text[:MAX_ID]!r} is no id of at most {MAX_ID} printable characters"
     return None
 
 
