@@ -16,6 +16,7 @@ DEFAULT_PLUGINS = (
     "botyard_plugins.serial.edge",
     "botyard_plugins.i2c.edge",
     "botyard_plugins.gpio.edge",
+    "botyard_plugins.mavlink.edge",
 )
 ENTRY_POINT_GROUP = "botyard_edge"
 

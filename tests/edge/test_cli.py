@@ -12,7 +12,18 @@ from botyard_edge.playing import examine
 from tests.processes import Running, wait_until
 
 MOST_IMPORT_MS = 150
-HEAVY = ("aiomqtt", "yaml", "pluggy", "sqlite3", "botyard_edge.runtime", "numpy", "typer", "quart", "tortoise")
+HEAVY = (
+    "aiomqtt",
+    "yaml",
+    "pluggy",
+    "sqlite3",
+    "botyard_edge.runtime",
+    "numpy",
+    "pymavlink",
+    "typer",
+    "quart",
+    "tortoise",
+)
 RUN = [sys.executable, "-m", "botyard_edge.cli", "run", "robot.yaml"]
 
 
@@ -41,6 +52,7 @@ def test_drivers_lists_the_built_in_ones(capsys: pytest.CaptureFixture[str]) -> 
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
         "gpio",
         "i2c",
+        "mavlink",
         "replay",
         "serial",
         "sim",

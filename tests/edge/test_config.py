@@ -82,7 +82,7 @@ def test_environment_wins_over_the_file_down_to_driver_options(tmp_path: Path) -
             "robot: r1\ndrivers:\n  base:\n    type: simm\n",
             "robot.yaml:4: drivers.base.type: no plugin brings a driver",
         ),
-        ("robot: r1\ndrivers:\n  simm: {}\n", "known are gpio, i2c, replay, serial, sim; did you mean 'sim'?"),
+        ("robot: r1\ndrivers:\n  simm: {}\n", "known are gpio, i2c, mavlink, replay, serial, sim; did you mean 'sim'?"),
         (
             "robot: r1\ndrivers:\n  sim:\n    options:\n      sped: 1\n",
             "robot.yaml:5: drivers.sim.options.sped: unknown key, did you mean 'speed'?",

@@ -1,0 +1,1 @@
+"""PX4 and ArduPilot vehicles by MAVLink."""

@@ -1,0 +1,179 @@
+"""Missions of the driver `mavlink`: what is uploaded over a bad radio, and how it is flown."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jsonschema_rs
+import pymavlink.dialects.v20.ardupilotmega as mavlink
+import pytest
+
+from botyard_edge.driver import CommandFailedError, CommandRejectedError, Driver
+from botyard_edge.testing import VirtualClock
+from botyard_schemas.validation import first_error
+from tests.plugins.mavpeer import HOME, Flavour
+from tests.plugins.test_mavlink import FLAVOURS, Flown, airborne, flown, north
+
+Make = Callable[..., Driver]
+
+ITEMS: list[dict[str, Any]] = [
+    {"do": "takeoff", "altitude": 20},
+    {"do": "speed", "speed": 8},
+    {"do": "waypoint", "lat": north(60), "lon": HOME[1], "altitude": 25, "hold": 2},
+    {"do": "waypoint", "lat": north(20), "lon": HOME[1], "altitude": 15},
+    {"do": "land"},
+]
+NUMBERS = [
+    mavlink.MAV_CMD_NAV_TAKEOFF,
+    mavlink.MAV_CMD_DO_CHANGE_SPEED,
+    mavlink.MAV_CMD_NAV_WAYPOINT,
+    mavlink.MAV_CMD_NAV_WAYPOINT,
+    mavlink.MAV_CMD_NAV_LAND,
+]
+
+
+def stored(flight: Flown) -> list[int]:
+    """The commands of the items that the vehicle has, without ArduPilot's home."""
+    return [item.command for item in flight.peer.mission][0 if flight.peer.flavour == "px4" else 1 :]
+
+
+@FLAVOURS
+@pytest.mark.parametrize("requests_int", [True, False])
+async def test_mission_is_uploaded_as_the_autopilot_counts_its_items(
+    make_driver: Make, flavour: Flavour, requests_int: bool
+) -> None:
+    async with flown(make_driver, flavour) as flight:
+        flight.peer.requests_int = requests_int
+        assert await flight.command("mission_upload", items=ITEMS) == {"items": 5}
+        assert stored(flight) == NUMBERS
+        home_first = flavour == "copter"
+        items = flight.peer.mission
+        assert [item.seq for item in items] == list(range(len(items)))
+        assert [item.current for item in items] == [1] + [0] * (len(items) - 1)
+        waypoint = items[2 + home_first]
+        assert (waypoint.x, waypoint.y, waypoint.z) == (round(north(60) * 1e7), round(HOME[1] * 1e7), 25)
+        assert (waypoint.param1, waypoint.frame) == (2, mavlink.MAV_FRAME_GLOBAL_RELATIVE_ALT_INT)
+        assert math.isnan(waypoint.param4)
+
+
+@FLAVOURS
+@pytest.mark.parametrize("seed", range(5))
+async def test_mission_is_uploaded_whole_although_the_radio_loses_a_third(
+    make_driver: Make, flavour: Flavour, seed: int
+) -> None:
+    async with flown(make_driver, flavour, attempts=15, heartbeat_timeout=30) as flight:
+        flight.peer.rng.seed(seed)
+        flight.peer.loss = 0.33
+        many = [*ITEMS[:3], *[ITEMS[3]] * 20, ITEMS[4]]
+        assert await flight.command("mission_upload", items=many) == {"items": 24}
+        assert stored(flight) == [*NUMBERS[:3], *[NUMBERS[3]] * 20, NUMBERS[4]]
+
+
+async def test_upload_whose_last_acknowledgement_is_lost_begins_anew_and_succeeds(make_driver: Make) -> None:
+    async with flown(make_driver) as flight:
+        flight.peer.forgets_last_ack = 1
+        await flight.command("mission_upload", items=ITEMS)
+        counts = [one for one in flight.peer.received if one.get_type() == "MISSION_COUNT"]
+        assert len(counts) == 2  # since the item that was sent again was answered with an error
+        assert stored(flight) == NUMBERS
+
+
+async def test_upload_whose_last_acknowledgement_never_comes_is_given_up(make_driver: Make) -> None:
+    async with flown(make_driver) as flight:
+        flight.peer.forgets_last_ack = 100
+        with pytest.raises(CommandFailedError, match="mission_upload: the vehicle refuses: an error"):
+            await flight.command("mission_upload", items=ITEMS)
+
+
+async def test_mission_that_the_vehicle_refuses_says_why_and_where(make_driver: Make) -> None:
+    async with flown(make_driver) as flight:
+        flight.peer.denies = {mavlink.MAV_CMD_DO_CHANGE_SPEED: mavlink.MAV_MISSION_UNSUPPORTED}
+        with pytest.raises(CommandFailedError, match=r"it does not support an item \(.* 3\), after item 1 of 5"):
+            await flight.command("mission_upload", items=ITEMS)
+
+
+async def test_upload_to_a_vehicle_that_does_not_answer_says_how_often_it_was_asked(make_driver: Make) -> None:
+    async with flown(make_driver, attempts=3) as flight:
+        flight.peer.deaf = True
+        with pytest.raises(CommandFailedError, match="though it was asked 3 times"):
+            await flight.command("mission_upload", items=ITEMS)
+
+
+async def test_upload_to_a_vehicle_that_asks_for_the_same_for_ever_ends(make_driver: Make) -> None:
+    async with flown(make_driver) as flight:
+        flight.peer._take_item = lambda item: flight.peer._ask_item()  # type: ignore[method-assign] # noqa: ARG005
+        with pytest.raises(CommandFailedError, match="asked for item 0 20 times and does not get on"):
+            await flight.command("mission_upload", items=ITEMS)
+
+
+async def test_upload_while_a_mission_is_flown_is_refused(make_driver: Make) -> None:
+    async with flown(make_driver) as flight:
+        await airborne(flight)
+        flight.peer.mode = "MISSION"
+        await flight.clock.advance(2.0)
+        with pytest.raises(CommandRejectedError, match="the vehicle flies a mission; send hold first"):
+            await flight.command("mission_upload", items=ITEMS)
+
+
+@FLAVOURS
+async def test_mission_is_flown_to_its_last_item(make_driver: Make, flavour: Flavour) -> None:
+    async with flown(make_driver, flavour) as flight:
+        await flight.command("mission_upload", items=ITEMS)
+        await flight.command("arm")
+        await flight.command("mission_start")
+        assert flight.progress == sorted(flight.progress)
+        assert len(flight.progress) >= 3
+        assert flight.peer.north == pytest.approx(20, abs=1)
+        assert flight.peer.up == pytest.approx(0, abs=0.6)
+        first = 0 if flavour == "px4" else 1
+        reached = [event[4]["item"] for event in flight.notes.events if event[0] == "mission.reached" and event[4]]
+        assert reached == list(range(first, first + 5))
+
+
+@FLAVOURS
+async def test_mission_that_ends_with_the_return_is_done_when_the_vehicle_returns(
+    make_driver: Make, flavour: Flavour
+) -> None:
+    async with flown(make_driver, flavour) as flight:
+        await flight.command("mission_upload", items=[*ITEMS[:3], {"do": "rtl"}])
+        await flight.command("arm")
+        await flight.command("mission_start")
+        assert flight.peer.mode == "RTL"
+
+
+async def test_mission_that_a_pilot_ends_is_cancelled_and_says_where(make_driver: Make) -> None:
+    async with flown(make_driver) as flight:
+        await flight.command("mission_upload", items=ITEMS)
+        await flight.command("arm")
+        flying = flight.begin("mission_start")
+        await flight.clock.advance(10.0)
+        flight.peer.mode = "POSCTL"
+        await flight.clock.advance_until(flying.done)
+        with pytest.raises(CommandFailedError, match="the vehicle changed to POSCTL at item 2 of 4") as failure:
+            flying.result()
+        assert failure.value.cancelled
+
+
+async def test_mission_is_cleared(make_driver: Make) -> None:
+    async with flown(make_driver) as flight:
+        await flight.command("mission_upload", items=ITEMS)
+        await flight.command("mission_clear")
+        assert flight.peer.mission == []
+
+
+@pytest.mark.parametrize(
+    ("items", "says"),
+    [
+        ([], "args.items"),
+        ([{"do": "somersault"}], "args.items[0].do"),
+        ([{"do": "waypoint", "lat": 91, "lon": 8, "altitude": 10}], "args.items[0].lat"),
+        ([{"do": "land"}, {"do": "waypoint", "lat": 47, "lon": 8}], "args.items[1]"),
+        ([{"do": "rtl", "altitude": 20}], "args.items[0]"),
+    ],
+)
+def test_mission_that_is_wrong_is_refused_with_the_place(make_driver: Make, items: Any, says: str) -> None:
+    driver = make_driver("mavlink", VirtualClock(), connection="udp:127.0.0.1:14550")
+    (spec,) = [one for one in driver.capabilities.commands if one.name == "mission_upload"]
+    found = first_error(jsonschema_rs.Draft202012Validator(dict(spec.args)), {"items": items}, root="args")
+    assert found is not None
+    assert says in found
