@@ -1,7 +1,7 @@
-"""The short way for telemetry: what nearly every message of a fleet is, checked in a third of the time.
+"""The short way for telemetry and heartbeats: what nearly every message of a fleet is, checked in a third of the time.
 
-`decode_telemetry` takes a message apart straight into its class, and accepts only what the schemas accept, too; the
-tests prove that. Whatever it does not recognise it leaves to `codec`, which decides and finds the words.
+`decode_telemetry` and `decode_heartbeat` take a message apart straight into its class, and accept only what the schemas
+accept, too; the tests prove that. Whatever they do not recognise they leave to `codec`, which finds the words.
 """
 
 import re
@@ -65,6 +65,38 @@ def decode_telemetry(payload: bytes) -> FastTelemetry | None:
     if found.robot_ts is not None and not 0 <= found.robot_ts <= _WIDEST:
         return None
     return found
+
+
+class _Beat(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    status: Literal["online"]
+    reason: Literal["heartbeat"]
+    session: str
+    since: int = 0
+    interval: float | None = None
+
+
+class Heartbeat(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """A presence message that says nothing new, if session and interval are those that are known of the robot."""
+
+    v: Literal[1]
+    robot: str
+    ts: int
+    type: Literal["presence"]
+    body: _Beat
+
+
+_decode_beat = msgspec.json.Decoder(Heartbeat).decode
+
+
+def decode_heartbeat(payload: bytes) -> Heartbeat | None:
+    """The message, or None when it is not a heartbeat as it usually is. Session and interval are not checked."""
+    if b"null" in payload:
+        return None
+    try:
+        found = _decode_beat(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return found if 0 <= found.ts <= _WIDEST and 0 <= found.body.since <= _WIDEST else None
 
 
 class Vocabulary:

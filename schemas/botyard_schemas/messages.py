@@ -190,7 +190,7 @@ class Command(Message, frozen=True):
     cause: str | None = None
 
 
-class Ack(Message, frozen=True):
+class Ack(Message, frozen=True, gc=False):
     """Everything of `epoch` up to and including `seq` is committed, and beyond it the closed ranges `beyond`, lowest
     first; of many ranges only the first."""
 
@@ -244,7 +244,7 @@ class Unsynced(Message, frozen=True):
     steady: int
 
 
-class Envelope(msgspec.Struct, frozen=True):
+class Envelope(msgspec.Struct, frozen=True, gc=False):
     """One message between a robot and its hub. `epoch` is "" and `seq` 0 on types that carry none."""
 
     robot: str

@@ -19,9 +19,13 @@ def cut(stream: bytes, at: list[int]) -> list[bytes]:
     return [stream[a:b] for a, b in zip([0, *places], [*places, len(stream)], strict=True)]
 
 
+def encoded(message: Publish) -> bytes:
+    return packets.publish(message.topic, message.payload, message.identifier, retain=message.retained)
+
+
 @given(st.lists(messages, max_size=8), st.lists(st.integers(0, 10_000), max_size=12))
 def test_parser_stream_cut_anywhere_gives_every_message_once_in_order(sent: list[Publish], at: list[int]) -> None:
-    stream = b"".join(packets.publish(*message[:3], retain=message.retained) for message in sent)
+    stream = b"".join(encoded(message) for message in sent)
     parser = Parser()
     received = [message for piece in cut(stream, at) for message in parser.feed(piece)[0]]
     assert received == sent
@@ -59,7 +63,7 @@ def test_parser_message_beyond_the_limit_is_cut_and_its_neighbours_are_unharmed(
     size: int, beyond: int, step: int
 ) -> None:
     long = Publish("topic", bytes(100_000 + beyond), 7, True)
-    stream = packets.publish("a", b"1" * size) + packets.publish(*long[:3], retain=True) + packets.publish("b", b"2")
+    stream = packets.publish("a", b"1" * size) + encoded(long) + packets.publish("b", b"2")
     parser = Parser(max_packet=6000)
     cuts = list(range(0, len(stream), step * 10))
     first, middle, last = [message for piece in cut(stream, cuts) for message in parser.feed(piece)[0]]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from botyard.ingest import tracker as tracker_module
 from botyard.ingest.tracker import MAX_EPOCHS, EpochTracker, Seen, Tracker
+from botyard.store.base import Position
 
 SEQUENCES = st.lists(st.integers(1, 30), max_size=60)
 
@@ -136,7 +137,7 @@ def test_tracker_forgets_the_epoch_that_was_used_longest_ago() -> None:
     assert tracker.offer("r", "e0", 1) is Seen.DUPLICATE  # used again
     tracker.offer("r", "new", 1)
     assert tracker.position("r", "e1").seq == 1, "nothing is forgotten while a batch may hold it"
-    tracker.trim("r")
+    assert tracker.settled([("r", "e1"), ("r", "new")]) == [Position("r", "e1", 1), Position("r", "new", 1)]
     assert tracker.offer("r", "e0", 1) is Seen.DUPLICATE
     assert tracker.offer("r", "e1", 1) is Seen.NEW
 

@@ -103,9 +103,7 @@ class OpenBatch:
             if block.payloads
         ]
         self._shards.clear()
-        self.rows.positions = [tracker.position(robot, epoch) for robot, epoch in self.touched]
-        for robot, _ in self.touched:
-            tracker.trim(robot)
+        self.rows.positions = tracker.settled(self.touched)
         return self.rows
 
 

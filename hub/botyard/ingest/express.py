@@ -1,4 +1,5 @@
-"""The express line: telemetry of a robot whose last message was in order, too, without the questions already answered.
+"""The express line: telemetry of a robot whose last message was in order, too, and heartbeats of one that is known to
+be there, without the questions already answered.
 
 Nearly all messages of a fleet are of that kind. Anything about a message that is not as it was (another connection, an
 unknown channel, a time that may be absurd, a value of another type) leaves it to `Ingest.receive`, which decides; here
@@ -13,21 +14,23 @@ from botyard.core.bus import Bus
 from botyard.core.events import SamplesReceived
 from botyard.fleet.admission import Admission, Admitted
 from botyard.fleet.fleet import Fleet
-from botyard.fleet.presence import Standing
+from botyard.fleet.presence import DEFAULT_INTERVAL, Standing
 from botyard.fleet.record import RobotRecord
 from botyard.ingest.committer import Committer
 from botyard.ingest.times import TimeCheck
 from botyard.ingest.tracker import EpochTracker, Seen, Tracker
 from botyard.plugin.api import Inbound
 from botyard.store.hot import shard_of
-from botyard_schemas import Envelope, Telemetry
+from botyard_schemas import Envelope, Telemetry, topics
 from botyard_schemas.clock import Clock
-from botyard_schemas.fast import Vocabulary, decode_telemetry
+from botyard_schemas.fast import Vocabulary, decode_heartbeat, decode_telemetry
 
 MAX_LANES = 50_000
 # The fleet hears of a robot's signs of life at most this often (seconds), and of so many robots' in a second.
 SEEN_EVERY = 1.0
 SEEN_PER_SECOND = 200
+_PRESENCE = "/presence"
+_ACCEPTED = Admission.ACCEPTED, ""
 
 
 class Lane:
@@ -90,7 +93,7 @@ class Express:
         """Take a message in; False when it is not for this line, and then nothing was changed."""
         lane = self._lanes.get(message.topic)
         if lane is None or message.retained:
-            return False
+            return message.topic.endswith(_PRESENCE) and self._beat(message)
         admitted = self._fleet.admitted(lane.robot)
         if admitted is not lane.admitted or admitted.transport != message.transport or admitted.peer != message.peer:
             return False
@@ -123,6 +126,24 @@ class Express:
         if self._bus.listened(SamplesReceived):
             robot = lane.robot
             self._bus.publish(SamplesReceived(actor=robot_actor(robot), robot=robot, ts=ts, body=found.body))
+        return True
+
+    def _beat(self, message: Inbound) -> bool:
+        """A heartbeat that tells no more than that the robot is still there."""
+        beat = None if message.retained else decode_heartbeat(message.payload)
+        if beat is None or message.topic != topics.presence(beat.robot):
+            return False
+        admitted, record = self._fleet.admitted(beat.robot), self._fleet.get(beat.robot)
+        if admitted is None or record is None:
+            return False
+        session, interval = beat.body.session, beat.body.interval or DEFAULT_INTERVAL
+        if admitted != (message.transport, message.peer, None, session, _ACCEPTED):
+            return False
+        presence = record.presence
+        if (presence.standing, presence.session, presence.interval) != (Standing.ONLINE, session, interval):
+            return False
+        self._fleet.sign_of_life(beat.robot, message)
+        self._accepted += 1
         return True
 
     def settle(self) -> None:

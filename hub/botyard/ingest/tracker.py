@@ -130,11 +130,20 @@ class Tracker:
         ranges, tracker.given_up = tracker.given_up, []
         return ranges
 
-    def trim(self, robot: str) -> None:
-        """Forget the epochs that were used longest ago when there are too many. Not while one of them is in a batch."""
-        epochs = self._epochs(robot)
-        while len(epochs) > MAX_EPOCHS:
-            del epochs[next(iter(epochs))]
+    def settled(self, touched: Iterable[tuple[str, str]]) -> list[Position]:
+        """How far these epochs of these robots have come. Where a robot has too many, those that were used longest ago
+        are forgotten afterwards."""
+        found, crowded = [], []
+        for robot, epoch in touched:
+            epochs = self._epochs(robot)
+            tracker = epochs.get(epoch) or EpochTracker()
+            found.append(Position(robot, epoch, tracker.seq, tuple(tracker.beyond) if tracker.beyond else ()))
+            if len(epochs) > MAX_EPOCHS:
+                crowded.append(epochs)
+        for epochs in crowded:
+            while len(epochs) > MAX_EPOCHS:
+                del epochs[next(iter(epochs))]
+        return found
 
     def position(self, robot: str, epoch: str) -> Position:
         """How far the epoch has come."""

@@ -19,7 +19,7 @@ class StoreError(Exception):
     """The store could not do it; the sentence says what and why. A batch that raised it was not committed at all."""
 
 
-class Position(msgspec.Struct, frozen=True):
+class Position(msgspec.Struct, frozen=True, gc=False):
     """What the store holds of one epoch of a robot: everything up to `seq`, and `beyond` it these closed ranges."""
 
     robot: str

@@ -7,6 +7,8 @@ import enum
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
+
 # Of a longer message only so much is kept: it is refused anyway, and its length must not be ours in memory.
 MAX_PACKET = 32 * 1024 * 1024
 # No other packet of a broker comes near it; a length beyond it means that the stream is no MQTT, or not in step.
@@ -43,7 +45,7 @@ class PacketError(ValueError):
     """The stream is not MQTT as a broker sends it."""
 
 
-class Publish(NamedTuple):
+class Publish(msgspec.Struct, frozen=True, gc=False):
     """A message. `identifier` is 0 at QoS 0; `retained` says that the broker had kept it from before."""
 
     topic: str
@@ -224,10 +226,15 @@ _PUBLISH = int(Kind.PUBLISH) << 4
 
 def publish(topic: str, payload: bytes, identifier: int = 0, *, retain: bool = False) -> bytes:
     """PUBLISH at QoS 0, or at QoS 1 with an identifier."""
-    kind = _PUBLISH | retain
-    if not identifier:
-        return packet(kind, text(topic) + payload)
-    return packet(kind | 0x02, text(topic) + identifier.to_bytes(2, "big") + payload)
+    name = text(topic)
+    if identifier:
+        return packet(_PUBLISH | retain | 0x02, name + identifier.to_bytes(2, "big") + payload)
+    length = len(name) + len(payload)
+    if length < 0x4000:  # nearly all of them, and there are many
+        if length < 0x80:
+            return bytes((_PUBLISH | retain, length)) + name + payload
+        return bytes((_PUBLISH | retain, length & 0x7F | 0x80, length >> 7)) + name + payload
+    return packet(_PUBLISH | retain, name + payload)
 
 
 def puback(identifiers: list[int]) -> bytes:
