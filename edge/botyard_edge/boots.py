@@ -20,6 +20,7 @@ from typing import Literal
 import msgspec
 
 from botyard_edge.hubtime import Exchange, HubClock
+from botyard_edge.pulse import UNWATCHED, Silent
 from botyard_edge.timing import wait_event
 from botyard_schemas.messages import BootTime
 
@@ -137,16 +138,17 @@ def estimated(lives: Sequence[Life], *, began: int, trusted: bool) -> list[BootT
     return found[::-1]
 
 
-async def keep(boots: Boots, clock: HubClock) -> None:
+async def keep(boots: Boots, clock: HubClock, pulse: Silent = UNWATCHED) -> None:
     """Write down what is known, for ever: soon again while it is little."""
     while True:
         known = clock.best is not None
         boots.note(clock)
         await asyncio.to_thread(boots.save)
-        if known:
-            await clock.sleep(SAVE_KNOWN)
-        else:
-            await wait_event(clock.met, clock, SAVE_UNKNOWN)
+        with pulse:
+            if known:
+                await clock.sleep(SAVE_KNOWN)
+            else:
+                await wait_event(clock.met, clock, SAVE_UNKNOWN)
 
 
 def boot_id() -> str | None:

@@ -9,6 +9,7 @@ import jsonschema_rs
 
 from botyard_edge.calibration import CalibrationNode
 from botyard_edge.driver import CommandFailedError, CommandRejectedError, CommandSpec, Driver
+from botyard_edge.pulse import UNWATCHED, Silent
 from botyard_edge.safety import SafetyNode
 from botyard_schemas.clock import Clock
 from botyard_schemas.messages import Command, Report
@@ -34,6 +35,7 @@ class CommandDesk:
         stop: Callable[[], Awaitable[None]] | None = None,
         safety: SafetyNode | None = None,
         calibration: CalibrationNode | None = None,
+        pulse: Silent = UNWATCHED,
     ) -> None:
         self._report = report
         self._stop = stop
@@ -43,6 +45,8 @@ class CommandDesk:
         self._waiting: asyncio.Queue[Command] = asyncio.Queue(MAX_WAITING)
         self._tasks: dict[str, tuple[asyncio.Task[None], CommandSpec]] = {}
         self._cancelled: dict[str, str] = {}
+        self._interrupted: list[tuple[str, CommandSpec | None]] = []
+        self._pulse = pulse
 
     def offer(self, driver: Driver, commands: tuple[CommandSpec, ...], *, own: bool = False) -> None:
         """From now on the driver executes these commands; `own`: it is a part of the robot itself. Raises ValueError
@@ -71,10 +75,12 @@ class CommandDesk:
         self._waiting.put_nowait(command)
 
     async def run(self) -> None:
-        """Execute what arrives, for ever."""
+        """Execute what arrives, for ever. What an earlier run was interrupted in has failed."""
+        await self._end_interrupted()
         async with asyncio.TaskGroup() as tasks:
             while True:
-                command = await self._waiting.get()
+                with self._pulse:
+                    command = await self._waiting.get()
                 driver, spec, problem = self._offer(command)
                 verdict = self._safety.judge(command, spec, problem)
                 if verdict.report is not None:
@@ -118,11 +124,24 @@ class CommandDesk:
         driver, spec, validator = offer
         return driver, spec, lambda args: first_error(validator, dict(args), root="args")
 
+    async def _end_interrupted(self) -> None:
+        interrupted, self._interrupted = self._interrupted, []
+        if interrupted and self._stop is not None:
+            await self._stop()  # nobody was in control of what they moved
+        for command, spec in interrupted:
+            report = Report(command, "failed", reason="the node of commands was started anew while it executed this")
+            self._safety.finish(report, spec)
+            await self._report(report)
+
     async def _come_to_rest(self, command: Command) -> None:
         """A command to the safety node itself: it has decided already, and the drivers follow."""
-        await self._report(Report(command.id, "accepted"))
-        if self._stop is not None:
-            await self._stop()
+        try:
+            await self._report(Report(command.id, "accepted"))
+            if self._stop is not None:
+                await self._stop()
+        except asyncio.CancelledError:
+            self._interrupted.append((command.id, None))
+            raise
         report = Report(command.id, "succeeded")
         self._safety.finish(report)
         await self._report(report)
@@ -133,6 +152,7 @@ class CommandDesk:
             report = await self._outcome(driver, spec, command, rests, sync=sync)
         except asyncio.CancelledError:
             if command.id not in self._cancelled:
+                self._interrupted.append((command.id, spec))
                 raise
             report = Report(command.id, "cancelled", reason=_cut(self._cancelled[command.id]))
         finally:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from botyard_edge.hubtime import HubClock
+from botyard_edge.pulse import ended_within
 from botyard_edge.sender import Sender
 from botyard_edge.timing import wait_event
 from botyard_edge.transport import Received, Session, Transport, TransportError, Will
@@ -13,6 +14,8 @@ from botyard_schemas.clock import Clock
 
 # A question for the hub's time is repeated after this while its answer is needed as a proof: seconds.
 ASK_AGAIN = 2.0
+# The hub's word that the robot stops is waited for so long: seconds.
+GOODBYE_WITHIN = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +155,17 @@ class Line:
                     tasks.create_task(self._watch(), name="edge.link.watch")
             except asyncio.CancelledError:
                 if self._goodbye and self._announced:
-                    await self._say("offline", "stopped", wait=True)
+                    await self._say_goodbye()
                 raise
+
+    async def _say_goodbye(self) -> None:
+        """Within a bounded time: this may be the end of a connection that takes nothing any more."""
+        task = asyncio.create_task(self._say("offline", "stopped", wait=True), name="edge.link.goodbye")
+        try:
+            if await ended_within(task, self._clock, GOODBYE_WITHIN):
+                task.result()
+        finally:
+            task.cancel()
 
     async def _read(self, session: Session) -> None:
         async for message in session.messages():

@@ -16,6 +16,7 @@ from botyard_edge.line import Line, LineContext
 from botyard_edge.node import Backoff
 from botyard_edge.outbox import Outbox
 from botyard_edge.pace import PACE, Pace
+from botyard_edge.pulse import UNWATCHED, Silent
 from botyard_edge.sender import Sender
 from botyard_edge.timing import wait_event
 from botyard_edge.transport import Received, Transport, TransportError
@@ -66,6 +67,7 @@ class Link:
         bus: Bus,
         settings: LinkSettings = LinkSettings(),
         hub_time: HubClock | None = None,
+        pulse: Silent = UNWATCHED,
     ) -> None:
         self._robot = robot
         self._transports = tuple(transport) if isinstance(transport, Sequence) else (transport,)
@@ -83,7 +85,9 @@ class Link:
             window=settings.window,
             resend_after=settings.resend_after,
             pace=settings.backlog,
+            pulse=pulse,
         )
+        self._pulse = pulse
         self._line: Line | None = None
         self._outages: dict[int, float] = {}
         self._returns = 0
@@ -112,11 +116,14 @@ class Link:
                 # A connection that lasted starts a new series of attempts.
                 lasted = line is not None and self._lasted(line) > self._settings.reconnect.maximum
                 failures = 1 if lasted else failures + 1
-                await self._clock.sleep(self._settings.reconnect.pause(failures, self._rng))
+                with self._pulse:
+                    await self._clock.sleep(self._settings.reconnect.pause(failures, self._rng))
         finally:
-            if self._line is not None:
-                await self._line.close(goodbye=True)
-                self._line = None
+            # Taken out first: while it closes, which may take its time, another run may have a line of its own.
+            line, self._line = self._line, None
+            if line is not None:
+                self._bus.publish("link/connected", False)
+                await line.close(goodbye=True)
 
     async def _reach(self, last: int) -> Line | None:
         """Connect over the transport that was used last, or else over the first that can be reached."""
@@ -124,7 +131,8 @@ class Link:
         for rank in ranks:
             line = self._new_line(rank)
             try:
-                await line.connect(self._settings.connect_within)
+                with self._pulse:
+                    await line.connect(self._settings.connect_within)
                 await line.announce()
             except TransportError as problem:
                 await line.close()

@@ -18,11 +18,24 @@ class HangError(Exception):
     """A node has shown no sign of life for too long."""
 
 
-class Pulse:
+class Silent:
+    """The signs of life of what nobody watches."""
+
+    def __enter__(self) -> None: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+    def beat(self) -> None:
+        """Do nothing."""
+
+
+UNWATCHED = Silent()
+
+
+class Pulse(Silent):
     """One node's heartbeat. `hang_after`: how many seconds of silence mean that it hangs; None: it may be silent.
 
-    As a context manager: what runs inside is the runtime's own work for the node, for which the node has to wait (room
-    in the outbox, for one). No time passes for it meanwhile, and the end of it is a sign of life.
+    As a context manager: what runs inside may take as long as it likes: the wait for something to do, or the runtime's
+    own work for a driver (room in the outbox, for one). No time passes meanwhile, and the end of it is a sign of life.
     """
 
     def __init__(self, name: str, bus: Bus, clock: Clock, hang_after: float | None = None) -> None:

@@ -10,6 +10,7 @@ from botyard_edge.blocking import Elsewhere, OwnThread
 from botyard_edge.bus import Bus, Item, matches
 from botyard_edge.driver import ConfigurationError
 from botyard_edge.hubtime import HubClock
+from botyard_edge.pulse import UNWATCHED, Silent
 from botyard_edge.recording import Begin, Opened, RecordingError, RecordingFile, encode_frame
 from botyard_schemas import __version__
 
@@ -37,13 +38,21 @@ class Recorder:
     """Listens while its `async with` lasts; `run` is the node that writes. What came before the end is in the file."""
 
     def __init__(
-        self, settings: RecordSettings, robot: str, bus: Bus, *, clock: HubClock, elsewhere: Elsewhere | None = None
+        self,
+        settings: RecordSettings,
+        robot: str,
+        bus: Bus,
+        *,
+        clock: HubClock,
+        elsewhere: Elsewhere | None = None,
+        pulse: Silent = UNWATCHED,
     ) -> None:
         self.lost = 0
         self._settings = settings
         self._robot = robot
         self._bus = bus
         self._clock = clock
+        self._pulse = pulse
         self._elsewhere: Elsewhere = elsewhere or OwnThread("record")
         self._file = RecordingFile(settings.path, settings.max_size)
         self._wanted = [topic for topic in settings.topics if not topic.startswith("!")]
@@ -110,7 +119,8 @@ class Recorder:
         ready()
         while True:
             await self._write()
-            await self._clock.sleep(PERIOD)
+            with self._pulse:
+                await self._clock.sleep(PERIOD)
 
     async def _write(self) -> None:
         frames, self._waiting, self._bytes = self._waiting, [], 0

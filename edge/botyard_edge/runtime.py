@@ -45,6 +45,9 @@ log = logging.getLogger(__name__)
 # What the robot cannot do without is started again for ever.
 ALWAYS = RestartPolicy(failures=None)
 
+# Seconds of silence in which the runtime's own nodes hang: none of their steps takes nearly as long.
+SILENCE = 30.0
+
 # Events of the runtime itself that wait for the outbox.
 MAX_EVENTS = 256
 
@@ -69,6 +72,8 @@ class Runtime:
         elsewhere: Elsewhere | None = None,
     ) -> None:
         self.config = config
+        self._nodes: dict[str, Node] = {}
+        self._pulses: dict[str, Pulse] = {}
         self.bus = Bus()
         self._real_time = real_time = isinstance(clock, SystemClock)
         self.clock = clock = HubClock(clock, boot or f"{rng.getrandbits(64):016x}")
@@ -89,6 +94,7 @@ class Runtime:
             settings=config.state,
             limits=limits,
             calibration=lambda: self.calibration.state(),
+            pulse=self._pulse("state"),
         )
         self.safety = SafetyNode(
             config.safety or NO_POLICY,
@@ -107,6 +113,7 @@ class Runtime:
             stop=lambda: self._host.stop(),
             safety=self.safety,
             calibration=self.calibration,
+            pulse=self._pulse("commands"),
         )
         offer_calibration(self.desk, self.calibration, config, clock=clock, rng=rng)
         self.link = Link(
@@ -119,6 +126,7 @@ class Runtime:
             bus=self.bus,
             settings=config.link,
             hub_time=clock,
+            pulse=self._pulse("link"),
         )
         self.face = Face(
             config.robot,
@@ -147,14 +155,16 @@ class Runtime:
             clock=clock,
             send=self._queue,
             watches=real_time,
+            pulse=self._pulse("safety"),
         )
         clock.on_met = self._host.cut
         self._recorder = (
             None
             if config.record is None
-            else Recorder(config.record, config.robot, self.bus, clock=clock, elsewhere=elsewhere)
+            else Recorder(
+                config.record, config.robot, self.bus, clock=clock, elsewhere=elsewhere, pulse=self._pulse("record")
+            )
         )
-        self._nodes: dict[str, Node] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stack = AsyncExitStack()
         self._group: asyncio.TaskGroup
@@ -178,7 +188,7 @@ class Runtime:
             self._start("events", _forever(self._pass_events_on))
             self._start("safety", _forever(self._safeguard.run))
             if self.config.outbox.path is not None:
-                self._start("clock", _forever(lambda: keep(self.boots, self.clock)))
+                self._start("clock", _forever(lambda: keep(self.boots, self.clock, self._pulse("clock"))))
             if self._recorder is not None:
                 self._start("record", self._recorder.run)
             for settings in self.config.drivers:
@@ -283,8 +293,27 @@ class Runtime:
         await self.state.flush()
         await self.outbox.drained()
 
+    def _pulse(self, name: str) -> Pulse:
+        """The signs of life of one of the runtime's own nodes. Where time is virtual nothing that waits for a thread is
+        watched: time would run away from it."""
+        if name not in self._pulses:
+            threads = name in ("clock", "record") or not isinstance(self.outbox, MemoryOutbox)
+            silence = None if threads and not self._real_time else SILENCE
+            self._pulses[name] = Pulse(name, self.bus, self._clock, silence)
+        return self._pulses[name]
+
     def _start(self, name: str, work: Work) -> None:
-        self._run(Node(name, work, clock=self._clock, rng=self._rng, on_change=self._on_change, policy=ALWAYS))
+        node = Node(
+            name,
+            work,
+            clock=self._clock,
+            rng=self._rng,
+            on_change=self._on_change,
+            policy=ALWAYS,
+            pulse=self._pulse(name),
+            on_abandoned=lambda: self._tell_abandoned(name),
+        )
+        self._run(node)
 
     def _start_driver(self, settings: DriverSettings) -> None:
         rng = random.Random(self._rng.getrandbits(64))
@@ -309,8 +338,16 @@ class Runtime:
 
     def _on_abandoned(self, driver: str) -> None:
         self._host.abandon(driver)
-        message = f"{driver} did not end within {END_WITHIN:g} s of being told to, and may still hold its device"
-        self._queue(Event("node.abandoned", "error", message, data={"node": _driver_node(driver)}))
+        self._tell_abandoned(
+            _driver_node(driver),
+            f"{driver} did not end within {END_WITHIN:g} s of being told to, and may still hold its device",
+        )
+
+    def _tell_abandoned(self, node: str, message: str | None = None) -> None:
+        message = (
+            message or f"{node} did not end within {END_WITHIN:g} s of being told to, and another one takes its place"
+        )
+        self._queue(Event("node.abandoned", "error", message, data={"node": node}))
 
     def _on_change(self, name: str, state: NodeState) -> None:
         self.state.node(name, state)
@@ -337,7 +374,8 @@ class Runtime:
 
     async def _pass_events_on(self) -> None:
         while True:
-            event = await self._events.get()
+            with self._pulse("events"):
+                event = await self._events.get()
             try:
                 await self.outbox.put(event)
             finally:

@@ -10,6 +10,7 @@ from botyard_edge.bus import Bus
 from botyard_edge.commands import CommandDesk
 from botyard_edge.hosting import DriverHost
 from botyard_edge.hubtime import HubClock
+from botyard_edge.pulse import UNWATCHED, Silent
 from botyard_edge.safety import SafetyNode, Watchdog
 from botyard_edge.state import StateKeeper
 from botyard_edge.timing import wait_event
@@ -31,6 +32,7 @@ class Safeguard:
         clock: HubClock,
         send: Callable[[Event | Report], None],
         watches: bool,
+        pulse: Silent = UNWATCHED,
     ) -> None:
         self._safety = safety
         self._state = state
@@ -40,6 +42,7 @@ class Safeguard:
         self._clock = clock
         self._send = send
         self._watches = watches
+        self._pulse = pulse
         self._watchdog: Watchdog | None = None
         self._wake = asyncio.Event()
         self._rest_wanted = False
@@ -81,10 +84,16 @@ class Safeguard:
                     self._stopping = tasks.create_task(self._host.stop(), name="edge.safety.stop")
                     self._stopping.add_done_callback(lambda _: self._wake.set())
                 due = self._safety.core.due(self._clock.monotonic())
-                if due is None:
-                    await self._wake.wait()
-                elif not await wait_event(self._wake, self._clock, due - self._clock.monotonic()):
+                with self._pulse:
+                    woken = await self._wait(due)
+                if not woken:
                     self._tick()
+
+    async def _wait(self, due: float | None) -> bool:
+        """Until something happens or that moment has come; whether something happened."""
+        if due is None:
+            return await self._wake.wait()
+        return await wait_event(self._wake, self._clock, due - self._clock.monotonic())
 
     async def _follow_link(self) -> None:
         connected = bool(self._bus.latest("link/connected", False))

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Sequence
 
 from botyard_edge.outbox import Entry, Outbox
 from botyard_edge.pace import PACE, BacklogPace, Pace
+from botyard_edge.pulse import UNWATCHED, Silent
 from botyard_edge.ranges import Span, within
 from botyard_edge.timing import wait_event
 from botyard_edge.transport import Session
@@ -39,7 +40,15 @@ class Sender:
     """Chooses and sends, session after session."""
 
     def __init__(
-        self, robot: str, outbox: Outbox, *, clock: Clock, window: int, resend_after: float, pace: Pace = PACE
+        self,
+        robot: str,
+        outbox: Outbox,
+        *,
+        clock: Clock,
+        window: int,
+        resend_after: float,
+        pace: Pace = PACE,
+        pulse: Silent = UNWATCHED,
     ) -> None:
         self._robot = robot
         self._outbox = outbox
@@ -48,6 +57,7 @@ class Sender:
         self._share = max(1, window // 2)
         self._resend_after = resend_after
         self._pace = BacklogPace(pace, clock)
+        self._pulse = pulse
         self._epoch = ""
         self._oldest: dict[int, Entry] = {}
         self._watched: list[Entry] = []
@@ -75,7 +85,8 @@ class Sender:
                 held_back = await self._round(session)
                 if len(self._oldest) < min(self._window, self._outbox.backlog):
                     self._short.set()
-                await self._wait(held_back)
+                with self._pulse:
+                    await self._wait(held_back)
 
     def heard(self, beyond: Sequence[Span] = (), *, progress: bool) -> None:
         """An acknowledgement has arrived, and brought the outbox forward or not. The hub also has what is `beyond`."""
@@ -216,6 +227,7 @@ class Sender:
         self._sent[entry.seq] = self._clock.monotonic()
         topic = topics.up(self._robot, entry.type)
         await session.publish(topic, entry.payload, qos=0 if entry.type == "telemetry" else 1)
+        self._pulse.beat()
 
     def _unsent(self, entries: Iterable[Entry]) -> list[Entry]:
         return [entry for entry in entries if entry.seq not in self._sent and not self._has(entry)]

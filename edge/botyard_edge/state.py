@@ -9,6 +9,7 @@ from typing import Any, Unpack
 import msgspec
 
 from botyard_edge.driver import StateChange
+from botyard_edge.pulse import UNWATCHED, Silent
 from botyard_edge.samples import clean_geo
 from botyard_edge.timing import wait_event
 from botyard_schemas.clock import Clock
@@ -56,6 +57,7 @@ class StateKeeper:
         settings: StateSettings = StateSettings(),
         limits: Mapping[str, Limit] | None = None,
         calibration: Callable[[], CalibrationState | None] = lambda: None,
+        pulse: Silent = UNWATCHED,
     ) -> None:
         self._calibration = calibration
         self._about = about
@@ -64,6 +66,7 @@ class StateKeeper:
         self._clock = clock
         self._settings = settings
         self._limits = dict(limits or {})
+        self._pulse = pulse
         self._parts: dict[str, Any] = {}
         self._health: dict[str, tuple[Health, list[str]]] = {}
         self._busy: dict[str, bool] = {}
@@ -145,9 +148,10 @@ class StateKeeper:
         while True:
             await self.flush(always=True)
             sent = self._clock.monotonic()
-            if not await wait_event(self._large, self._clock, 1.0 / self._settings.max_rate):
-                # The rate's pause is over; from now on a small change counts as well.
-                await self._wait_for_change(sent + self._settings.period)
+            with self._pulse:
+                if not await wait_event(self._large, self._clock, 1.0 / self._settings.max_rate):
+                    # The rate's pause is over; from now on a small change counts as well.
+                    await self._wait_for_change(sent + self._settings.period)
 
     async def flush(self, *, always: bool = False) -> None:
         """Send the state now if it changed since the last time, or `always`."""

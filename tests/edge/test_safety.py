@@ -347,7 +347,8 @@ async def test_robot_that_was_killed_in_motion_starts_at_rest_and_tells_the_hub(
     )
     task = asyncio.create_task(runtime.run())
     await world.clock.advance(1)
-    assert (robot.base.halts, robot.base.stops) == (1, 1)
+    assert robot.base.halts == 1
+    assert robot.base.stops >= 1
     assert robot.mode == "safe"
     assert robot.state.mode_reason == "the edge ended without warning while the robot moved (goto)"
     assert robot.report("c1").reason == "the edge ended while it executed this"

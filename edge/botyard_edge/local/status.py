@@ -1,7 +1,6 @@
 """What a robot tells people who stand beside it, and what they may do: look, stop it, and clear what is latched."""
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
@@ -54,12 +53,12 @@ class Status(msgspec.Struct, frozen=True):
     nodes: dict[str, NodeState]
     limits: dict[str, Limit]
     link: LinkFace
-    calibration: Any = None
+    calibration: list[dict[str, str]] = []
 
 
 class Face:
-    """One robot's. `state` gives its state now, `to` where it is connected to (None: nowhere), and `calibration` what
-    is known of that (None: nothing)."""
+    """One robot's. `state` gives its state now, `to` where it is connected to (None: nowhere), and `calibration` a
+    `name` and a `text` for each profile."""
 
     def __init__(
         self,
@@ -69,7 +68,7 @@ class Face:
         clock: Clock,
         state: Callable[[], State],
         to: Callable[[], str | None],
-        calibration: Callable[[], Any] = lambda: None,
+        calibration: Callable[[], list[dict[str, str]]] = list,
     ) -> None:
         self.robot = robot
         self._safety = safety
