@@ -33,6 +33,7 @@ OPERATIONS = [
     "GET /api/v1/readings/latest",
     "GET /api/v1/robots",
     "GET /api/v1/robots/{robot}",
+    "GET /api/v1/robots/{robot}/calibration",
     "GET /api/v1/robots/{robot}/channels",
     "GET /api/v1/robots/{robot}/commands",
     "GET /api/v1/robots/{robot}/commands/{command}",

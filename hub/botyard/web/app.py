@@ -6,7 +6,19 @@ from quart import Quart
 from quart_schema import Info, QuartSchema
 from quart_schema.openapi import HttpSecurityScheme, Tag
 
-from botyard.web import commands, context, events, pages, problems, readings, robots, security, socket, store
+from botyard.web import (
+    calibration,
+    commands,
+    context,
+    events,
+    pages,
+    problems,
+    readings,
+    robots,
+    security,
+    socket,
+    store,
+)
 from botyard.web.feed import Feed
 from botyard.web.numbering import Numbering
 from botyard.web.openapi import ApiDescription
@@ -45,6 +57,6 @@ def build_app(hub: "Hub", feed: Feed) -> Quart:
     )
     problems.register(app)
     security.register(app, hub)
-    for module in (robots, commands, readings, events, store, socket, security, pages):
+    for module in (robots, commands, calibration, readings, events, store, socket, security, pages):
         app.register_blueprint(module.blueprint)
     return app

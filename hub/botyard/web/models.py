@@ -11,7 +11,8 @@ import msgspec
 from botyard.fleet.sites import Site
 from botyard.store.base import CommandStatus
 from botyard.store.holdings import ClassName, Engine
-from botyard_schemas.messages import ReportStatus, State, ValueType
+from botyard_schemas.calibration import Axes, Linear, Motor, Polynomial, Profile, Wheels
+from botyard_schemas.messages import CalibrationStatus, ReportStatus, State, ValueType
 
 Registration = Literal["pending", "accepted", "retired"]
 PresenceReason = Literal["connected", "message", "silence", "stopped", "last_will", "socket_closed", "retired"]
@@ -176,6 +177,32 @@ class CommandCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     args: dict[str, Any] = {}
     expires_in: float = 60.0
     id: str | None = None
+
+
+CorrectionView = Linear | Polynomial | Axes | Motor | Wheels
+
+
+class CalibrationProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """A calibration profile of a robot: the `version` that it goes by and where that stands, as its state tells, null
+    when the state does not name it; the versions that the hub knows, newest first, and the numbers of those that are
+    `missing` here."""
+
+    name: str
+    version: int | None
+    status: CalibrationStatus | None
+    problem: str | None
+    versions: list[Profile]
+    missing: list[int]
+
+
+class CalibrationView(msgspec.Struct, frozen=True, kw_only=True):
+    """What a robot is calibrated by, by name, as of its state at `ts`; null when it was never calibrated. `hash` names
+    all that is applied, and is equal on robots that are corrected alike."""
+
+    robot: str
+    hash: str | None
+    ts: int | None
+    profiles: list[CalibrationProfile]
 
 
 class StateView(msgspec.Struct, frozen=True, kw_only=True):
