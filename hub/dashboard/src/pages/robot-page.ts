@@ -8,6 +8,7 @@ import "../components/command-list";
 import "../components/event-list";
 import "../components/message-list";
 import "../components/quarantine-list";
+import "../components/robot-calibration";
 import "../components/robot-data";
 import "../components/robot-header";
 import "../components/robot-settings";
@@ -21,6 +22,7 @@ import "../styles/robot-page.css";
 const TABS = [
   { tab: "data", text: "Data" },
   { tab: "state", text: "State" },
+  { tab: "calibration", text: "Calibration" },
   { tab: "commands", text: "Commands" },
   { tab: "events", text: "Events" },
   { tab: "messages", text: "Messages" },
@@ -103,6 +105,8 @@ export class RobotPage extends PageElement {
         return html`<by-robot-data .robot=${robot.id}></by-robot-data>`;
       case "state":
         return html`<by-robot-state .robot=${robot}></by-robot-state>`;
+      case "calibration":
+        return html`<by-robot-calibration .robot=${robot}></by-robot-calibration>`;
       case "commands":
         return html`<by-command-list .robot=${robot}></by-command-list>`;
       case "events":
