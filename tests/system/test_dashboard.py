@@ -404,3 +404,34 @@ def test_api_page_works_without_the_internet(
     page = open_page(hub, "/api/docs")
     expect(page.get_by_text("/api/v1/readings/aggregate").first).to_be_visible(timeout=TEN_SECONDS)
     picture(page, "api")
+
+
+def test_robot_page_shows_calibration_with_versions_and_diff_and_rolls_it_back(
+    start_hub: Callable[..., HubProcess], start_edge: Callable[..., Running], open_page: Callable[..., Page]
+) -> None:
+    hub = start_hub()
+    link = {"url": hub.broker_url, "heartbeat": 1.0, "resend_after": 1.0}
+    start_edge({"robot": "picker-1", "link": link, "drivers": {"sim": {"options": {"patrol": False}}}})
+    page = open_page(hub, "/robots/picker-1?tab=calibration")
+    expect(page.get_by_text("This robot was never calibrated")).to_be_visible(timeout=TEN_SECONDS)
+
+    for scale in (1.5, 1.25):
+        correction = {"kind": "linear", "channel": "gripper.force", "offset": -0.4, "scale": scale}
+        drift = {"band": [-1.0, 20.0], "window": 10.0}
+        profile = {"name": "gripper", "correction": correction, "method": "two weights", "raw": True, "drift": drift}
+        asked = hub.api.post(
+            "/api/v1/robots/picker-1/commands", json={"name": "calibration.set", "args": {"profile": profile}}
+        )
+        assert asked.status_code == 202, asked.text
+    versions = page.get_by_test_id("versions-gripper").locator("tbody tr")
+    expect(versions).to_have_count(2, timeout=TEN_SECONDS)
+    expect(page.get_by_test_id("profile-gripper")).to_have_attribute("data-status", "applied")
+    expect(page.get_by_test_id("diff-gripper")).to_contain_text("correction.scale")
+    before = page.get_by_test_id("calibration-hash").inner_text()
+    picture(page, "robot-calibration")
+
+    page.get_by_test_id("rollback-gripper-1").click()
+    page.get_by_test_id("confirm-rollback").click()
+    expect(versions).to_have_count(3, timeout=TEN_SECONDS)
+    expect(versions.first).to_contain_text("(as in 1)")
+    expect(page.get_by_test_id("calibration-hash")).not_to_have_text(before)
