@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -26,8 +26,7 @@ class SimulatedRobot:
     def __init__(
         self,
         name: str,
-        spec: DriverSpec,
-        options: dict[str, Any],
+        drivers: Sequence[DriverSettings],
         network: Network,
         clock: Clock,
         rng: random.Random,
@@ -51,7 +50,7 @@ class SimulatedRobot:
         self._config = replace(
             settings,
             robot=name,
-            drivers=(DriverSettings("sim", _troubled(spec, self.trouble), options),),
+            drivers=tuple(replace(one, spec=_troubled(one.spec, self.trouble)) for one in drivers),
             folder=folder,
             outbox=replace(settings.outbox, path=path if disk or settings.outbox.path else None),
             flush_timeout=flush_timeout,
@@ -81,6 +80,12 @@ class SimulatedRobot:
             self._runtime.config = replace(self._config, flush_timeout=within)
         self._runtime.stop()
         await self._life
+
+    @property
+    def runtime(self) -> Runtime:
+        """The runtime of its latest boot."""
+        assert self._runtime is not None  # noqa: S101 - it is booted when it is entered
+        return self._runtime
 
     @property
     def failed(self) -> list[str]:

@@ -167,6 +167,9 @@ class TroubledDriver(Driver):
     async def stop(self) -> None:
         await self._inner.stop()
 
+    def halt(self) -> None:
+        self._inner.halt()
+
 
 class _TroubledPort:
     """The port as it is, but for what is published."""

@@ -13,9 +13,11 @@ import msgspec
 from botyard.core.config import Config
 from botyard.core.hub import Hub
 from botyard.plugin.manager import DEFAULT_PLUGINS, build_plugin_manager
+from botyard_edge.config import DriverSettings
 from botyard_edge.plugins import build_plugin_manager as build_edge_plugins
 from botyard_edge.plugins import drivers
-from botyard_plugins.simulation import report, trouble
+from botyard_plugins.simulation import report
+from botyard_plugins.simulation.befall import befall
 from botyard_plugins.simulation.ledger import Ledger
 from botyard_plugins.simulation.network import Network
 from botyard_plugins.simulation.report import Invariant, Report
@@ -35,17 +37,6 @@ PLAN = Path(__file__).with_name("warehouse.yaml")
 PLUGINS = tuple(name for name in DEFAULT_PLUGINS if "transport" not in name and "simulation" not in name)
 # How often progress is told, in seconds of the fleet's time.
 TOLD_EVERY = 1.0
-
-# Faults of a robot's way to the hub, and which of its properties they set. Switches are on or off.
-WAYS = {
-    "link_loss": "down",
-    "partition": "silent",
-    "latency": "latency",
-    "loss": "loss",
-    "duplicates": "duplicates",
-    "reordering": "reordered",
-}
-SWITCHES = frozenset({"link_loss", "partition"})
 
 Progress = Callable[[float], None]
 
@@ -131,8 +122,7 @@ class World:
             robots.append(
                 SimulatedRobot(
                     f"robot-{number}",
-                    spec,
-                    options,
+                    (DriverSettings("sim", spec, options),),
                     self._network,
                     clock,
                     rng,
@@ -157,45 +147,14 @@ class World:
     async def _befall(self, clock: LoopClock, began: float, fault: Fault) -> None:
         """One fault, from its beginning to its end."""
         await clock.sleep(began + fault.at - clock.monotonic())
-        robot, what, lasts = self._robots[fault.robot - 1], fault.what, fault.until - fault.at
-        if what.fault in WAYS:
-            name, value = WAYS[what.fault], what.value
-            way = {name: value} if what.fault not in SWITCHES else {name: True}
-            await self._network.meanwhile(robot.name, way | ({"jitter": what.jitter} if what.jitter else {}), lasts)
-            return
-        match what.fault:
-            case "clock_jump":
-                robot.clock.jump(what.value)
-            case "clock_skew":
-                robot.clock.drift(what.value)
-                await clock.sleep(lasts)
-                robot.clock.drift(0.0)
-            case "node_crash":
-                robot.trouble.crash()
-            case "node_hang":
-                robot.trouble.hang()
-                await clock.sleep(lasts)
-                robot.trouble.release()
-            case "reboot":
-                self._network.power_off(robot.name)
-                await robot.halt(within=0.0)
-                await clock.sleep(lasts)
-                robot.boot()
-            case _:
-                robot.trouble.distort(what.channel, self._distortion(fault))
-                await clock.sleep(lasts)
-                robot.trouble.cure(what.channel)
-
-    def _distortion(self, fault: Fault) -> trouble.Distortion:
-        what = fault.what
-        match what.fault:
-            case "sensor_stuck":
-                return trouble.stuck()
-            case "sensor_drift":
-                return trouble.drifting(what.value)
-            case "sensor_noise":
-                return trouble.noisy(what.value, random.Random(f"{self._seed} {fault.at} {fault.robot}"))
-        return trouble.not_a_number()
+        await befall(
+            self._robots[fault.robot - 1],
+            fault.what,
+            fault.until - fault.at,
+            network=self._network,
+            clock=clock,
+            rng=lambda: random.Random(f"{self._seed} {fault.at} {fault.robot}"),
+        )
 
     async def _invariants(self, hub: Hub, unwell: list[str]) -> list[Invariant]:
         heads = [(robot.name, epoch, head) for robot in self._robots for epoch, head in robot.heads.items()]
