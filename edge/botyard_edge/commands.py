@@ -3,24 +3,41 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import jsonschema_rs
 
 from botyard_edge.calibration import CalibrationNode
 from botyard_edge.driver import CommandFailedError, CommandRejectedError, CommandSpec, Driver
-from botyard_edge.pulse import UNWATCHED, Silent
+from botyard_edge.pulse import UNWATCHED, Silent, ended_within
 from botyard_edge.safety import SafetyNode
+from botyard_edge.sendable import fault
 from botyard_schemas.clock import Clock
-from botyard_schemas.messages import Command, Report
+from botyard_schemas.messages import Command, Report, ReportStatus
 from botyard_schemas.validation import first_error
 
 log = logging.getLogger(__name__)
 
 MAX_WAITING = 64
 REASON_LENGTH = 4096
+# Seconds within which a driver has to give a command up that it was told to end. Past them it is reported all the same.
+END_WITHIN = 5.0
 # Names of what the robot itself understands are not for drivers.
-OWN = ("safety.", "calibration.")
+SAFETY = "safety."
+OWN = (SAFETY, "calibration.")
+
+
+@dataclass(slots=True, eq=False)
+class _Execution:
+    """A command that a driver executes. `ending` is the report on it once it was told to end; `over`: it was, or it has
+    ended by itself."""
+
+    driver: Driver
+    spec: CommandSpec
+    ending: Report | None = None
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
 
 
 class CommandDesk:
@@ -32,7 +49,7 @@ class CommandDesk:
         report: Callable[[Report], Awaitable[object]],
         *,
         clock: Clock,
-        stop: Callable[[], Awaitable[None]] | None = None,
+        stop: Callable[[], Awaitable[object]] | None = None,
         safety: SafetyNode | None = None,
         calibration: CalibrationNode | None = None,
         pulse: Silent = UNWATCHED,
@@ -42,11 +59,14 @@ class CommandDesk:
         self._safety = safety or SafetyNode(clock=clock)
         self._calibration = calibration
         self._offers: dict[str, tuple[Driver, CommandSpec, jsonschema_rs.Validator]] = {}
-        self._waiting: asyncio.Queue[Command] = asyncio.Queue(MAX_WAITING)
-        self._tasks: dict[str, tuple[asyncio.Task[None], CommandSpec]] = {}
-        self._cancelled: dict[str, str] = {}
-        self._interrupted: list[tuple[str, CommandSpec | None]] = []
+        self._clock = clock
         self._pulse = pulse
+        self._waiting: asyncio.Queue[Command] = asyncio.Queue(MAX_WAITING)
+        # What the safety node has decided on its own commands, and is to be answered.
+        self._decided: asyncio.Queue[tuple[Command, Report | None]] = asyncio.Queue(MAX_WAITING)
+        self._obeyed: set[str] = set()
+        self._executions: dict[str, _Execution] = {}
+        self._stuck: set[asyncio.Task[Report]] = set()
 
     def offer(self, driver: Driver, commands: tuple[CommandSpec, ...], *, own: bool = False) -> None:
         """From now on the driver executes these commands; `own`: it is a part of the robot itself. Raises ValueError
@@ -63,11 +83,17 @@ class CommandDesk:
             self._offers[spec.name] = (driver, spec, jsonschema_rs.Draft202012Validator(dict(spec.args)))
 
     def withdraw(self, driver: Driver) -> None:
-        """The driver executes nothing any more."""
+        """The driver executes nothing any more; what it was executing has failed."""
         self._offers = {name: offer for name, offer in self._offers.items() if offer[0] is not driver}
+        for command, execution in self._executions.items():
+            if execution.driver is driver:
+                self._tell_to_end(command, execution, "failed", "its driver ended while it executed this")
 
     def take(self, command: Command) -> None:
-        """A command has arrived."""
+        """A command has arrived. One to the safety node waits for nothing: it is obeyed before this returns."""
+        if command.name.startswith(SAFETY):
+            self._obey(command)
+            return
         if self._waiting.full():
             # Not remembered, so that the hub can send it again.
             log.warning("command %s is not taken in, %d are waiting", command.id, MAX_WAITING)
@@ -78,41 +104,38 @@ class CommandDesk:
         """Execute what arrives, for ever. What an earlier run was interrupted in has failed."""
         await self._end_interrupted()
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._answer_decided(tasks), name="edge.commands.safety")
             while True:
                 with self._pulse:
                     command = await self._waiting.get()
                 driver, spec, problem = self._offer(command)
                 verdict = self._safety.judge(command, spec, problem)
                 if verdict.report is not None:
-                    await self._report(verdict.report)
-                if verdict.args is None:
-                    continue
-                if driver is None or isinstance(spec, str):
-                    tasks.create_task(self._come_to_rest(command), name=f"edge.command.{command.id}")
+                    await self._send(verdict.report)
+                if verdict.args is None or driver is None or isinstance(spec, str):
                     continue
                 limited = Command(command.id, command.name, command.expires, dict(verdict.args), command.cause)
-                work = self._execute(driver, spec, limited, self._safety.rests, sync=verdict.sync)
-                task = tasks.create_task(work, name=f"edge.command.{command.id}")
-                self._tasks[command.id] = (task, spec)
+                execution = self._executions[command.id] = _Execution(driver, spec)
+                work = self._execute(execution, limited, self._safety.rests, sync=verdict.sync)
+                execution.task = tasks.create_task(work, name=f"edge.command.{command.id}")
 
     def cancel_motion(self, reason: str) -> None:
         """The robot is being brought to rest: end what may move it."""
-        for command, (task, spec) in self._tasks.items():
-            if spec.motion is None or spec.motion.kind not in ("none", "stop"):
-                self._cancel(command, task, reason)
+        for command, execution in self._executions.items():
+            if execution.spec.motion is None or execution.spec.motion.kind not in ("none", "stop"):
+                self._tell_to_end(command, execution, "cancelled", reason)
 
     async def end(self, reason: str) -> None:
         """The robot's end: everything that is being executed ends as cancelled."""
-        tasks = [task for task, _ in self._tasks.values()]
-        for command, (task, _) in self._tasks.items():
-            self._cancel(command, task, reason)
+        for command, execution in self._executions.items():
+            self._tell_to_end(command, execution, "cancelled", reason)
+        tasks = [execution.task for execution in self._executions.values() if execution.task is not None]
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _cancel(self, command: str, task: "asyncio.Task[None]", reason: str) -> None:
-        if command not in self._cancelled:
-            self._cancelled[command] = reason
-            # A moment later: a task that is cancelled before its first step would not even report.
-            asyncio.get_running_loop().call_soon(lambda: task.cancel() if command in self._tasks else None)
+    def _tell_to_end(self, command: str, execution: _Execution, status: ReportStatus, reason: str) -> None:
+        if execution.ending is None:
+            execution.ending = Report(command, status, reason=_cut(reason))
+            execution.over.set()
 
     def _offer(
         self, command: Command
@@ -124,56 +147,96 @@ class CommandDesk:
         driver, spec, validator = offer
         return driver, spec, lambda args: first_error(validator, dict(args), root="args")
 
-    async def _end_interrupted(self) -> None:
-        interrupted, self._interrupted = self._interrupted, []
-        if interrupted and self._stop is not None:
-            await self._stop()  # nobody was in control of what they moved
-        for command, spec in interrupted:
-            report = Report(command, "failed", reason="the node of commands was started anew while it executed this")
-            self._safety.finish(report, spec)
-            await self._report(report)
+    # --- commands to the safety node
+
+    def _obey(self, command: Command) -> None:
+        verdict = self._safety.judge(command, "there is no such command", lambda _: None)
+        if verdict.report is None and verdict.args is None:
+            return  # it is being obeyed already
+        if not self._decided.full():
+            if verdict.report is None:
+                self._obeyed.add(command.id)
+            self._decided.put_nowait((command, verdict.report))
+        elif verdict.report is None:
+            log.warning("command %s was obeyed, and is not answered, since %d are waiting", command.id, MAX_WAITING)
+            self._safety.finish(Report(command.id, "failed", reason="too many came at once; this one was obeyed, too"))
+
+    async def _answer_decided(self, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            command, report = await self._decided.get()
+            if report is not None:
+                await self._send(report)
+            else:
+                tasks.create_task(self._come_to_rest(command), name=f"edge.command.{command.id}")
 
     async def _come_to_rest(self, command: Command) -> None:
-        """A command to the safety node itself: it has decided already, and the drivers follow."""
+        """The safety node has decided already, and the drivers follow."""
         try:
-            await self._report(Report(command.id, "accepted"))
+            await self._send(Report(command.id, "accepted"))
             if self._stop is not None:
                 await self._stop()
-        except asyncio.CancelledError:
-            self._interrupted.append((command.id, None))
-            raise
+        finally:
+            self._obeyed.discard(command.id)
         report = Report(command.id, "succeeded")
         self._safety.finish(report)
-        await self._report(report)
+        await self._send(report)
 
-    async def _execute(self, driver: Driver, spec: CommandSpec, command: Command, rests: int, *, sync: bool) -> None:
-        report: Report | None = None
+    # --- commands to drivers
+
+    async def _end_interrupted(self) -> None:
+        """What was begun and has nobody who leads it to its end: nobody was in control of what it moved."""
+        lost = [one for one in self._safety.unfinished() if one not in self._executions and one not in self._obeyed]
+        if lost and self._stop is not None:
+            await self._stop()
+        for command in lost:
+            report = Report(command, "failed", reason="the node of commands was started anew while it executed this")
+            self._safety.finish(report)
+            await self._send(report)
+
+    async def _execute(self, execution: _Execution, command: Command, rests: int, *, sync: bool) -> None:
+        outcome = self._outcome(execution, command, rests, sync=sync)
+        work = asyncio.create_task(outcome, name=f"edge.command.{command.id}.work")
+        work.add_done_callback(lambda _: execution.over.set())
         try:
-            report = await self._outcome(driver, spec, command, rests, sync=sync)
-        except asyncio.CancelledError:
-            if command.id not in self._cancelled:
-                self._interrupted.append((command.id, spec))
-                raise
-            report = Report(command.id, "cancelled", reason=_cut(self._cancelled[command.id]))
+            await execution.over.wait()
+            report = await self._ended(work, execution, command)
         finally:
-            self._tasks.pop(command.id, None)
-            self._cancelled.pop(command.id, None)
-        self._safety.finish(report, spec)
-        await self._report(report)
+            self._executions.pop(command.id, None)
+            self._let_go(work)
+        self._safety.finish(report, execution.spec)
+        await self._send(report)
 
-    async def _outcome(self, driver: Driver, spec: CommandSpec, command: Command, rests: int, *, sync: bool) -> Report:
+    async def _ended(self, work: "asyncio.Task[Report]", execution: _Execution, command: Command) -> Report:
+        """End the work if it has not ended; the report on it."""
+        if not work.done():
+            work.cancel()
+            if not await ended_within(work, self._clock, END_WITHIN):
+                log.error("command %s (%s) does not end although it was told to", command.id, command.name)
+        if work.done() and not work.cancelled():
+            return work.result()
+        return execution.ending or Report(command.id, "failed", reason="its driver gave it up without a reason")
+
+    def _let_go(self, work: "asyncio.Task[Report]") -> None:
+        if not work.done():
+            work.cancel()
+            self._stuck.add(work)  # the event loop itself holds no task
+            work.add_done_callback(self._stuck.discard)
+
+    async def _outcome(self, execution: _Execution, command: Command, rests: int, *, sync: bool) -> Report:
         async def progress(done: float) -> None:
-            await self._report(Report(command.id, "running", progress=min(1.0, max(0.0, done))))
+            if execution.ending is not None:
+                raise CommandFailedError(execution.ending.reason or "it was told to end", cancelled=True)
+            await self._send(Report(command.id, "running", progress=min(1.0, max(0.0, done))))
 
-        await self._report(Report(command.id, "accepted"))
         try:
+            await self._send(Report(command.id, "accepted"))
             if sync:
                 await self._safety.on_disk()
-            await self._report(Report(command.id, "running"))
+            await self._send(Report(command.id, "running"))
             if self._safety.rests != rests:
                 raise CommandFailedError("the robot was brought to rest before it began", cancelled=True)
-            corrected = self._corrected(spec, command)
-            return Report(command.id, "succeeded", result=await driver.execute(corrected, progress))
+            corrected = self._corrected(execution.spec, command)
+            return _succeeded(command, await execution.driver.execute(corrected, progress))
         except CommandRejectedError as error:
             return Report(command.id, "rejected", reason=_cut(str(error)))
         except CommandFailedError as error:
@@ -181,6 +244,13 @@ class CommandDesk:
         except Exception as error:
             log.exception("command %s (%s) failed", command.id, command.name)
             return Report(command.id, "failed", reason=_cut(f"{type(error).__name__}: {error}"))
+
+    async def _send(self, report: Report) -> None:
+        """Keep a report in the outbox. One that cannot be kept must not end what else is under way."""
+        try:
+            await self._report(report)
+        except Exception:
+            log.exception("command %s: the report %r could not be kept", report.command, report.status)
 
     def _corrected(self, spec: CommandSpec, command: Command) -> Command:
         """The command as its motors need it. The limits were kept on what is wanted, and are kept again on what comes
@@ -191,6 +261,15 @@ class CommandDesk:
         if args == command.args:
             return command
         return Command(command.id, command.name, command.expires, self._safety.capped(spec, args), command.cause)
+
+
+def _succeeded(command: Command, result: dict[str, Any] | None) -> Report:
+    """The report on what was done, without a result that cannot be sent: it was done all the same."""
+    report = Report(command.id, "succeeded", result=result)
+    if result is None or (trouble := fault(report)) is None:
+        return report
+    log.error("command %s (%s) succeeded, but its result cannot be sent: %s", command.id, command.name, trouble)
+    return Report(command.id, "succeeded", reason=_cut(f"its result cannot be sent: {trouble}"))
 
 
 def _cut(text: str) -> str:

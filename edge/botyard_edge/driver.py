@@ -232,7 +232,8 @@ class Driver(ABC):
         raise CommandRejectedError(f"{command.name}: this driver executes no commands")
 
     async def stop(self) -> None:  # noqa: B027 - what does not move is at rest
-        """Bring the robot to rest, as soon as is safe. Called before the end and when the hub asks for it."""
+        """Bring the robot to rest, as soon as is safe. Called before the end, and whenever the robot has to stop, also
+        while an earlier call is still under way. After 5 s it is cancelled, and `halt` is called."""
 
     def measured(self, wheels: Wheels) -> None:  # noqa: B027 - most have none
         """Reckon with these wheels from now on: of the robot's calibration, or those that were declared, again. Called

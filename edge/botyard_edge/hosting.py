@@ -18,6 +18,7 @@ from botyard_edge.pulse import Pulse
 from botyard_edge.recording import Opened
 from botyard_edge.safety import SafetyNode
 from botyard_edge.state import StateKeeper
+from botyard_edge.stopping import Stopper, halt
 from botyard_edge.telemetry import TelemetryWriter
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,9 @@ class DriverHost:
         self._safety = safety
         self._calibration = calibration
         self._drivers: dict[str, Driver] = {}
+        # Those that do not end, and may still move what they drive.
+        self._abandoned: list[tuple[str, Driver]] = []
+        self._stopper = Stopper(clock)
         self._writers: dict[str, TelemetryWriter] = {}
         self._ports: dict[str, RuntimePort] = {}
         self._owners: dict[str, str] = {}
@@ -58,40 +62,52 @@ class DriverHost:
             context = DriverContext(
                 self._config.robot, settings.name, settings.options, self._config.folder, self._clock, rng
             )
-            async with settings.spec.factory(context) as driver:
-                await self._drive(settings.name, driver, ready, pulse)
+            made = settings.spec.factory(context)
+            try:
+                async with made as driver:
+                    await self._drive(settings.name, driver, ready, pulse)
+            finally:
+                self._gone(made)
 
         return work
 
     def halt(self, name: str) -> None:
         """The driver hangs: nobody is in control of what it moves."""
         if (driver := self._drivers.get(name)) is not None:
-            try:
-                driver.halt()
-            except Exception:
-                log.exception("driver %s did not halt", name)
+            halt(name, driver)
 
     def abandon(self, name: str) -> None:
-        """The driver does not end although it was told to: nothing of it counts any more, so that another may begin."""
+        """The driver does not end although it was told to: nothing of it counts any more, so that another may begin. It
+        may still move the robot, so it is halted with the others until it has ended."""
         if (port := self._ports.pop(name, None)) is not None:
             port.close()
         if (driver := self._drivers.pop(name, None)) is not None:
+            self._abandoned.append((name, driver))
             self._desk.withdraw(driver)
-            self._safety.leave(name)
             self._calibration.closed(name, driver)
 
-    async def stop(self) -> None:
-        """Bring the robot to rest: all of it at once, since one that hangs must not keep the others in motion."""
+    async def stop(self) -> bool:
+        """Bring the robot to rest: all of it at once and within a bounded time, since one that hangs must not keep the
+        others in motion. Whether all drivers say that they are at rest."""
+        for name, driver in self._abandoned:
+            halt(name, driver)
         async with asyncio.TaskGroup() as tasks:
-            for name, driver in self._drivers.items():
-                tasks.create_task(_stopped(name, driver), name=f"edge.driver.{name}.stop")
+            stops = [
+                tasks.create_task(self._stopper.stop(name, driver), name=f"edge.driver.{name}.rest")
+                for name, driver in self._drivers.items()
+            ]
+        return all(stop.result() for stop in stops) and not self._abandoned
 
     async def _admit(self, name: str, driver: Driver) -> None:
         """From now on the safety node can halt the driver; in a mode in which nothing may move, it begins at rest."""
         self._safety.enter(name, driver)
         if self._safety.mode in ("safe", "estop"):
-            driver.halt()
-            await _stopped(name, driver)
+            halt(name, driver)
+            await self._stopper.stop(name, driver)
+
+    def _gone(self, driver: Driver) -> None:
+        self._safety.leave(driver)
+        self._abandoned = [one for one in self._abandoned if one[1] is not driver]
 
     async def flush(self, *, wait: bool = True) -> None:
         """Take all samples to the outbox. Lossless drivers' wait there for room, unless not to `wait` is said."""
@@ -166,14 +182,6 @@ class DriverHost:
             self._calibration.closed(name, driver)
             if self._drivers.get(name) is driver:  # and not another one, after this one was abandoned
                 del self._drivers[name]
-                self._safety.leave(name)
             flusher.cancel()
             await asyncio.gather(flusher, return_exceptions=True)
         await writer.flush()
-
-
-async def _stopped(name: str, driver: Driver) -> None:
-    try:
-        await driver.stop()
-    except Exception:
-        log.exception("driver %s did not stop", name)

@@ -265,8 +265,9 @@ class Runtime:
 
     async def _wind_up(self) -> None:
         """Stop the drivers, and give what is left a bounded time to reach the hub."""
-        if await self._bounded(self._host.stop(), "edge.stop"):
-            await self._bounded(self.desk.end("the edge ends"), "edge.commands.end")
+        at_rest = await self._host.stop()
+        await self._bounded(self.desk.end("the edge ends"), "edge.commands.end")
+        if at_rest:  # else the next start counts as one in the middle of a motion
             self.safety.at_rest()
         drivers = [self._tasks[_driver_node(settings.name)] for settings in self.config.drivers]
         for task in drivers:

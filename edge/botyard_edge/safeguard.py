@@ -46,7 +46,6 @@ class Safeguard:
         self._watchdog: Watchdog | None = None
         self._wake = asyncio.Event()
         self._rest_wanted = False
-        self._stopping: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop
         self._thread = 0
 
@@ -79,10 +78,10 @@ class Safeguard:
                 tasks.create_task(self._follow_link(), name="edge.safety.link")
             while True:
                 self._wake.clear()
-                if self._rest_wanted and (self._stopping is None or self._stopping.done()):
+                if self._rest_wanted:
                     self._rest_wanted = False
-                    self._stopping = tasks.create_task(self._host.stop(), name="edge.safety.stop")
-                    self._stopping.add_done_callback(lambda _: self._wake.set())
+                    # Also while an earlier one waits for a driver that hangs: it ends within a bounded time.
+                    tasks.create_task(self._host.stop(), name="edge.safety.stop")
                 due = self._safety.core.due(self._clock.monotonic())
                 with self._pulse:
                     woken = await self._wait(due)

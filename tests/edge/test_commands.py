@@ -1,9 +1,12 @@
 import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
 
-from botyard_edge.commands import CommandDesk
+from botyard_edge.commands import END_WITHIN, MAX_WAITING, CommandDesk
 from botyard_edge.driver import (
     Capabilities,
     Command,
@@ -15,6 +18,7 @@ from botyard_edge.driver import (
     Port,
     Progress,
 )
+from botyard_edge.memory import MemoryOutbox
 from botyard_edge.testing import VirtualClock, settle
 from botyard_schemas import Report
 
@@ -60,6 +64,9 @@ class Desk:
 
     async def _report(self, report: Report) -> None:
         self.reports.append(report)
+
+    def last(self, id_: str) -> Report | None:
+        return next((report for report in reversed(self.reports) if report.command == id_), None)
 
     def command(self, name: str = "move", *, id_: str = "c1", seconds: float = 60.0, **args: Any) -> None:
         self.desk.take(Command(id_, name, self.clock.now() + round(seconds * 1e6), args))
@@ -211,3 +218,227 @@ def test_names_of_the_robots_own_commands_are_not_for_drivers() -> None:
     desk = Desk()
     with pytest.raises(ValueError, match=r"below 'safety\.' are the robot's own"):
         desk.desk.offer(desk.arm, (CommandSpec("safety.stop"),))
+
+
+class Free(Arm):
+    """Executes `act`, which moves nothing, as a function of the test's says."""
+
+    act: Callable[[Command, Progress], Awaitable[Any]]
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(commands=(CommandSpec("act", args={}, motion=Motion("none")),))
+
+    async def execute(self, command: Command, progress: Progress) -> Any:
+        self.executed.append(command.id)
+        return await self.act(command, progress)
+
+
+def free(desk: Desk, act: Callable[[Command, Progress], Awaitable[Any]]) -> Free:
+    driver = Free(desk.clock)
+    driver.act = act
+    desk.desk.offer(driver, driver.capabilities.commands)
+    return driver
+
+
+def nested(depth: int) -> dict[str, Any]:
+    return {"deeper": nested(depth - 1)} if depth else {}
+
+
+@pytest.mark.parametrize(
+    ("result", "trouble"),
+    [
+        ({"map": Path("/m")}, "PosixPath"),
+        ({"map": "x" * 300_000}, "bytes"),
+        ({"map": b"\xff" * 300_000}, "bytes"),
+        (nested(50), "nests deeper than"),
+        (["a", "list"], "result: "),
+        ({1: {"not": "a name"}}, None),
+        ({"huge": 10**400}, None),
+        ({"nan": float("nan")}, None),
+    ],
+)
+async def test_command_whose_result_cannot_be_sent_succeeds_without_it_and_ends_nothing_else(
+    result: Any, trouble: str | None
+) -> None:
+    async def act(command: Command, progress: Progress) -> Any:
+        return result
+
+    desk = Desk()
+    free(desk, act)
+    async with MemoryOutbox("r1", clock=desk.clock, rng=random.Random(1)) as outbox:
+
+        async def kept(report: Report) -> None:
+            await outbox.put(report)
+            desk.reports.append(report)
+
+        desk.desk._report = kept
+        async with desk:
+            desk.command(id_="other", x=9)
+            desk.command("act")
+            await desk.clock.advance(2)
+            desk.command("act")
+            await settle()
+            report = desk.last("c1")
+            assert report is not None
+            assert report.status == "succeeded"
+            assert trouble is None or (report.reason is not None and trouble in report.reason)
+            assert (desk.reports.count(report), desk.task.done()) == (2, False), "it is remembered, too"
+            other = desk.last("other")
+            assert other is not None
+            assert other.status == "succeeded"
+
+
+@pytest.mark.parametrize("x", [10**400, -(10**400), 2**1024])
+async def test_number_that_is_too_large_for_a_float_is_refused(x: int) -> None:
+    desk = Desk()
+    desk.desk.offer(desk.arm, (CommandSpec("roll", args={}, motion=Motion("velocity", linear=("x",))),))
+    async with desk:
+        desk.command("roll", x=x)
+        await settle()
+        report = desk.last("c1")
+        assert report is not None
+        assert report.status == "rejected"
+        assert (report.reason or "").startswith("args.x: ")
+        assert "is no finite number" in (report.reason or "")
+        assert len(report.reason or "") < 400
+
+
+async def test_command_that_cannot_even_be_judged_is_refused_and_the_next_one_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk()
+    judge = desk.desk._safety.core.judge
+
+    def failing(command: Command, *args: Any, **more: Any) -> Any:
+        verdict = judge(command, *args, **more)
+        if command.id == "c1":
+            raise ZeroDivisionError("a limit was divided by nothing")
+        return verdict
+
+    monkeypatch.setattr(desk.desk._safety.core, "judge", failing)
+    async with desk:
+        desk.command(x=9)
+        desk.command(x=9, id_="c2")
+        await desk.clock.advance(2)
+        assert [(r.status, r.reason) for r in desk.reports if r.command == "c1"] == [
+            ("rejected", "it cannot be judged: ZeroDivisionError: a limit was divided by nothing")
+        ]
+        assert desk.arm.executed == ["c2"]
+        assert desk.desk._safety.unfinished() == ()
+
+
+async def test_report_that_cannot_be_kept_ends_nothing_else() -> None:
+    desk = Desk()
+
+    async def full(report: Report) -> None:
+        if report.command == "c1":
+            raise OSError("no room")
+        desk.reports.append(report)
+
+    desk.desk._report = full
+    async with desk:
+        desk.command(x=9)
+        desk.command(x=9, id_="c2")
+        await desk.clock.advance(2)
+        assert desk.arm.executed == ["c1", "c2"]
+        assert desk.statuses == ["accepted", "running", "running", "succeeded"]
+
+
+@pytest.mark.parametrize("swallows", [False, True])
+async def test_driver_that_ends_while_it_executes_fails_its_commands_and_no_others(swallows: bool) -> None:
+    async def act(command: Command, progress: Progress) -> None:
+        while not done.is_set():
+            try:
+                await done.wait()
+            except asyncio.CancelledError:
+                if not swallows:
+                    raise
+
+    desk, done = Desk(), asyncio.Event()
+    driver = free(desk, act)
+    async with desk:
+        desk.command("act")
+        desk.command(id_="other", x=9)
+        await desk.clock.advance(0.5)
+        desk.desk.withdraw(driver)
+        await desk.clock.advance(END_WITHIN + 0.1)
+        assert desk.last("c1") == Report("c1", "failed", reason="its driver ended while it executed this")
+        assert desk.last("other") == Report("other", "succeeded", result={"x": 9})
+        assert desk.desk._safety.unfinished() == ()
+        desk.command("act")
+        await settle()
+        assert desk.last("c1") == Report("c1", "failed", reason="its driver ended while it executed this")
+        assert driver.executed == ["c1"]
+        done.set()
+        await settle()
+
+
+async def test_driver_that_cancels_its_own_command_is_answered_for() -> None:
+    async def act(command: Command, progress: Progress) -> None:
+        raise asyncio.CancelledError
+
+    desk = Desk()
+    free(desk, act)
+    async with desk:
+        desk.command("act")
+        await settle()
+        assert desk.last("c1") == Report("c1", "failed", reason="its driver gave it up without a reason")
+
+
+class Rested(Desk):
+    """A desk of a robot that counts how often it was brought to rest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.desk = CommandDesk(self._report, clock=self.clock, stop=self._stop)
+        self.stopped = 0
+
+    async def _stop(self) -> None:
+        self.stopped += 1
+
+    @property
+    def rests(self) -> int:
+        return self.desk._safety.rests
+
+
+async def test_stop_is_obeyed_at_once_however_many_commands_wait_before_it() -> None:
+    desk = Rested()
+    for number in range(2 * MAX_WAITING):
+        desk.command("dance", id_=f"c{number}")
+    desk.command("safety.stop", id_="stop")
+    assert desk.rests == 1, "before the desk has even begun"
+    async with desk:
+        await settle()
+        assert [r.status for r in desk.reports if r.command == "stop"] == ["accepted", "succeeded"]
+        assert desk.stopped == 1
+
+
+async def test_stop_does_not_wait_for_the_report_on_another_command() -> None:
+    desk, disk = Rested(), asyncio.Event()
+
+    async def slow(report: Report) -> None:
+        await disk.wait()
+        desk.reports.append(report)
+
+    desk.desk._report = slow
+    async with desk:
+        desk.command("dance")
+        await settle()
+        desk.command("safety.safe", id_="safe", reason="people on the floor")
+        assert (desk.rests, desk.desk._safety.mode) == (1, "safe")
+        disk.set()
+        await settle()
+        assert [r.status for r in desk.reports if r.command == "safe"] == ["accepted", "succeeded"]
+
+
+async def test_flood_of_stops_is_obeyed_and_what_is_kept_of_it_is_bounded() -> None:
+    desk = Rested()
+    for number in range(10 * MAX_WAITING):
+        desk.command("safety.stop", id_=f"s{number}")
+        desk.command("safety.clear", id_=f"x{number}")
+    assert desk.rests == 10 * MAX_WAITING
+    async with desk:
+        await settle()
+        assert len(desk.reports) <= 3 * MAX_WAITING
+        assert desk.desk._safety.unfinished() == ()

@@ -103,28 +103,28 @@ class SafetyCore:
             return Verdict(report=known)
         if now >= command.expires:
             late = (now - command.expires) / 1e6
-            return self._refuse(command, f"it came {late:.1f} s after its deadline", expired=True)
+            return self.refuse(command, f"it came {late:.1f} s after its deadline", expired=True)
         if command.name.startswith(OWN):
             return self._obey(command, now)
         if isinstance(spec, str):
-            return self._refuse(command, spec)
+            return self.refuse(command, spec)
         if len(self.ledger.running) >= MAX_RUNNING:
-            return self._refuse(command, f"{MAX_RUNNING} commands are being executed already")
+            return self.refuse(command, f"{MAX_RUNNING} commands are being executed already")
         if wrong := problem(command.args):
-            return self._refuse(command, wrong)
+            return self.refuse(command, wrong)
         motion = spec.motion
         if motion is None or motion.kind not in HARMLESS:
             if self.mode != "auto":
-                return self._refuse(command, self._not_in_this_mode())
+                return self.refuse(command, self._not_in_this_mode())
             if blind := self._blind():
-                return self._refuse(command, blind)
+                return self.refuse(command, blind)
         try:
             args = self._limited(motion, command.args, steady)
             if args != command.args and (wrong := problem(args)):
-                return self._refuse(command, f"{wrong} (after it was limited)")
+                return self.refuse(command, f"{wrong} (after it was limited)")
             return self._begin(command, motion, args, steady)
         except LimitError as error:
-            return self._refuse(command, str(error))
+            return self.refuse(command, str(error))
 
     def finish(self, report: Report, spec: CommandSpec | None = None) -> None:
         """A command that was begun has ended."""
@@ -177,7 +177,7 @@ class SafetyCore:
             )
         else:
             sentence = f"{command.name!r} is nothing the hub may ask for: stops are lifted at the robot alone"
-            return self._refuse(command, sentence + f"; known are {STOP} and {SAFE}")
+            return self.refuse(command, sentence + f"; known are {STOP} and {SAFE}")
         self._do(Note(self.ledger.begin(command.id, Begun(command.name, moves=False, lasting=False))))
         return Verdict({})
 
@@ -186,7 +186,8 @@ class SafetyCore:
             return "the robot is in manual mode: a person drives it"
         return f"the robot is in {self.mode} mode: {self.reason}"
 
-    def _refuse(self, command: Command, reason: str, *, expired: bool = False) -> Verdict:
+    def refuse(self, command: Command, reason: str, *, expired: bool = False) -> Verdict:
+        """The command is not executed, for this reason."""
         cut = reason if len(reason) <= REASON_LENGTH else reason[: REASON_LENGTH - 1] + "…"
         report = Report(command.id, "expired" if expired else "rejected", reason=cut)
         self._end(report)

@@ -1,5 +1,6 @@
 """Limits on the arguments of one motion command. Pure: what comes out never exceeds a limit, or is a refusal."""
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from typing import Any
 from botyard_edge.driver import Motion, Pose
 from botyard_edge.safety.policy import Area, Limits
 from botyard_edge.safety.polygons import contains, meets
+from botyard_schemas.validation import shortened
 
 # Seconds between two commands of a stream of velocities at most, where no watchdog says it.
 BETWEEN = 0.5
@@ -176,6 +178,9 @@ def _applies(area: Area, frame: str | None) -> bool:
 
 def _number(args: Mapping[str, Any], name: str) -> float:
     value = args.get(name, 0.0)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise LimitError(f"args.{name}: {value!r} is no finite number")
-    return float(value)
+    if not isinstance(value, bool) and isinstance(value, int | float):
+        # An integer may be too large for a float.
+        with contextlib.suppress(OverflowError):
+            if math.isfinite(value):
+                return float(value)
+    raise LimitError(f"args.{name}: {shortened(repr(value))} is no finite number")

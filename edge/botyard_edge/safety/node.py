@@ -61,7 +61,7 @@ class SafetyNode:
         self._store = store
         self._known = tuple(drivers)
         self._threads = threads
-        self._drivers: dict[str, Driver] = {}
+        self._drivers: tuple[tuple[str, Driver], ...] = ()
         self._lock = threading.RLock()
         self._disk_failed = False
         self._unsynced = False
@@ -111,9 +111,18 @@ class SafetyNode:
     def judge(
         self, command: Command, spec: CommandSpec | str, problem: Callable[[Mapping[str, Any]], str | None]
     ) -> Verdict:
-        """See `SafetyCore.judge`."""
+        """See `SafetyCore.judge`. A command that cannot even be judged is refused: this raises nothing."""
         now, steady = self._clock.now(), self._clock.monotonic()
-        return self.act(lambda core: core.judge(command, spec, problem, now=now, steady=steady))
+        try:
+            return self.act(lambda core: core.judge(command, spec, problem, now=now, steady=steady))
+        except Exception as error:
+            log.exception("command %s (%s) could not be judged", command.id, command.name)
+            reason = f"it cannot be judged: {type(error).__name__}: {error}"
+            return self.act(lambda core: core.refuse(command, reason))
+
+    def unfinished(self) -> tuple[str, ...]:
+        """The commands that were begun and have not ended."""
+        return tuple(self.core.ledger.running)
 
     def capped(self, spec: CommandSpec, args: Mapping[str, Any]) -> dict[str, Any]:
         """See `motion.capped`; of anything but a velocity command the arguments as they are."""
@@ -140,11 +149,11 @@ class SafetyNode:
 
     def enter(self, name: str, driver: Driver) -> None:
         """The driver is open and may be asked to halt."""
-        self._drivers = {**self._drivers, name: driver}
+        self._drivers = (*self._drivers, (name, driver))
 
-    def leave(self, name: str) -> None:
-        """The driver has ended."""
-        self._drivers = {key: one for key, one in self._drivers.items() if key != name}
+    def leave(self, driver: Driver) -> None:
+        """The driver has ended. Until then it can be halted, also when another has taken its place."""
+        self._drivers = tuple(one for one in self._drivers if one[1] is not driver)
 
     def factors(self, channels: Iterable[Channel]) -> dict[str, float]:
         """Those of the channels that are watched, with the factor to Cel or rad. Raises ConfigurationError."""
@@ -203,7 +212,7 @@ class SafetyNode:
 
     def halt(self) -> None:
         """Every driver's `halt`, at once and in this thread."""
-        for name, driver in self._drivers.items():
+        for name, driver in self._drivers:
             try:
                 driver.halt()
             except Exception:
