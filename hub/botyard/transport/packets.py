@@ -4,6 +4,7 @@ Source: MQTT Version 3.1.1, OASIS Standard, sections 2 and 3. Nothing here does 
 """
 
 import enum
+import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -239,4 +240,4 @@ def publish(topic: str, payload: bytes, identifier: int = 0, *, retain: bool = F
 
 def puback(identifiers: list[int]) -> bytes:
     """PUBACK for each identifier."""
-    return b"".join(b"\x40\x02" + identifier.to_bytes(2, "big") for identifier in identifiers)
+    return struct.pack(f">{len(identifiers)}I", *[0x40020000 | identifier for identifier in identifiers])
