@@ -121,6 +121,11 @@ class Config:
         return self._beside("calibration")
 
     @property
+    def lock_file(self) -> Path | None:
+        """What the one process holds that may use these files: beside the outbox, if that is on disk."""
+        return self._beside("lock")
+
+    @property
     def door_file(self) -> Path | None:
         """The socket for people at the robot: beside the outbox, if that is on disk."""
         return self._beside("local.sock")

@@ -33,6 +33,7 @@ from botyard_edge.pulse import Pulse
 from botyard_edge.recorder import Recorder
 from botyard_edge.safeguard import Safeguard
 from botyard_edge.safety import NO_POLICY, SafetyNode, Store, declared
+from botyard_edge.single import Single
 from botyard_edge.state import StateKeeper
 from botyard_edge.timing import wait_event
 from botyard_edge.transport import Transport
@@ -171,6 +172,8 @@ class Runtime:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
+            if self.config.lock_file is not None:  # before anything is read, let alone written
+                await stack.enter_async_context(Single(self.config.lock_file, self._clock))
             if known := self.boots.load(self.clock.boot):
                 self.clock.remember(known)
             await stack.enter_async_context(self._safeguard)

@@ -79,3 +79,13 @@ async def test_rubbish_at_the_door_is_answered_and_harms_nothing(tmp_path: Path)
         assert answer.status.mode == "auto"
     with pytest.raises(DoorError, match="no edge answers"):
         await asyncio.to_thread(ask, door, Request("status"))
+
+
+async def test_door_that_closes_leaves_the_one_that_was_opened_in_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "door"
+    first, second = SafetyNode(clock=VirtualClock()), SafetyNode(clock=VirtualClock())
+    async with LocalDoor(path, face(second)) as door, LocalDoor(path, face(first)):
+        second.estop("pressed")
+        await door.__aexit__()
+        assert (await asyncio.to_thread(ask, path, Request("status"))).status.mode == "auto"
+    assert not path.exists()

@@ -66,6 +66,7 @@ class LocalDoor:
         self._page = page
         self._calibration = calibration
         self._server: asyncio.Server | None = None
+        self._inode: int | None = None
 
     async def __aenter__(self) -> Self:
         try:
@@ -75,6 +76,7 @@ class LocalDoor:
             with _short(self._path) as address:
                 listener.bind(address)
             self._path.chmod(0o600)
+            self._inode = self._path.stat().st_ino
             self._server = await asyncio.start_unix_server(self._answer, sock=listener, limit=LARGEST, backlog=BACKLOG)
         except OSError as error:
             log.warning("%s cannot be opened, so `botyard-edge estop` does not reach this robot: %s", self._path, error)
@@ -85,7 +87,8 @@ class LocalDoor:
             self._server.close()
             await self._server.wait_closed()
             with contextlib.suppress(OSError):
-                self._path.unlink()
+                if self._path.stat().st_ino == self._inode:  # and not that of whoever opened another one there
+                    self._path.unlink()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
