@@ -102,16 +102,20 @@ function flat(profile: Profile | null): Map<string, string> {
   const found = new Map<string, string>();
   const walk = (value: unknown, path: string): void => {
     if (value === null || value === undefined || value === "") return;
-    if (Array.isArray(value)) return value.forEach((part, index) => walk(part, `${path}[${index}]`));
+    if (Array.isArray(value) && value.some((part) => Array.isArray(part)))
+      return value.forEach((part, index) => walk(part, `${path}[${index}]`));
+    if (Array.isArray(value)) return void found.set(path, value.map(plain).join(", "));
     if (typeof value === "object") {
       for (const [key, part] of Object.entries(value)) walk(part, path ? `${path}.${key}` : key);
       return;
     }
-    found.set(path, typeof value === "number" ? figure(value) : String(value));
+    found.set(path, plain(value));
   };
   for (const [key, value] of Object.entries(profile ?? {})) if (!OWN.has(key)) walk(value, key);
   return found;
 }
+
+const plain = (value: unknown): string => (typeof value === "number" ? figure(value) : String(value));
 
 /** The version that a robot goes by, as far as it is known. */
 export const current = ({ version, versions }: CalibrationProfile): Profile | undefined =>
@@ -120,5 +124,8 @@ export const current = ({ version, versions }: CalibrationProfile): Profile | un
 /** Changes whenever there is something new to read about the calibration of a robot. */
 export function newsOf(state: State | null | undefined, events: readonly EventView[], robot: string): string {
   const told = events.find((event) => event.robot === robot && event.name.startsWith("calibration."))?.id ?? 0;
-  return `${told} ${JSON.stringify(state?.calibration ?? null)}`;
+  const profiles = Object.entries(state?.calibration?.profiles ?? {});
+  // Without the problems, whose figures change all the time.
+  const standing = profiles.map(([name, { version, status }]) => `${name} ${version} ${status}`);
+  return [told, state?.calibration?.hash ?? "", ...standing].join("\n");
 }

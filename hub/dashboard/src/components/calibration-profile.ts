@@ -68,10 +68,14 @@ export class CalibrationProfileCard extends PageElement {
       </header>
       ${problem ? html`<p class="notice tone-warn">${problem}</p>` : nothing}
       <div class="body">
-        ${now ? this.#what(now) : html`<p class="muted">The hub has not heard what is in this version.</p>`}
-        <p class="outcome small" role="status" aria-live="polite">${this.#outcome()}</p>
-        ${versions.length > 0 ? this.#versions(versions) : nothing}
-        ${versions.length > 0 ? this.#compared(versions) : nothing}
+        <div class="what">
+          ${now ? this.#what(now) : html`<p class="muted">The hub has not heard what is in this version.</p>`}
+        </div>
+        <div class="past">
+          <p class="outcome small" role="status" aria-live="polite">${this.#outcome()}</p>
+          ${versions.length > 0 ? this.#versions(versions) : nothing}
+          ${versions.length > 1 ? this.#compared(versions) : nothing}
+        </div>
       </div>
     </section>`;
   }
@@ -133,13 +137,13 @@ export class CalibrationProfileCard extends PageElement {
     return html`<tr class=${goes ? "now" : ""}>
       <td class="number">${one.version}</td>
       <td title=${dateTime(one.when)}>${ago(one.when, fleet.now())}</td>
-      <td class="who">${one.who}</td>
+      <td>${one.who}</td>
       <td>
         ${one.correction ? (formula(one.correction)[0] ?? "") : "Off"}<span class="muted">${restored}</span>
         ${one.note ? html`<div class="small muted">${one.note}</div>` : nothing}
       </td>
       <td class="number">${one.residuals ? figure(one.residuals.rms) : "–"}</td>
-      <td class="number">${goes ? html`<span class="muted small">applied</span>` : this.#rollback(one.version)}</td>
+      <td class="number">${goes ? html`<span class="muted small">now</span>` : this.#rollback(one.version)}</td>
     </tr>`;
   }
 
