@@ -11,7 +11,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botyard_edge.driver import Command, CommandFailedError, CommandRejectedError, ConfigurationError, Driver, Pose
+from botyard_edge.driver import (
+    Command,
+    CommandFailedError,
+    CommandRejectedError,
+    ConfigurationError,
+    Driver,
+    Pose,
+    Wheels,
+)
 from botyard_edge.testing import VirtualClock
 from botyard_plugins.sim.body import AMBIENT, Battery, Motor
 from botyard_plugins.sim.drive import Drive, Limits
@@ -399,3 +407,21 @@ async def test_signals_are_declared_and_come_at_their_rate_within_their_range(ma
                 assert max(values) - min(values) > 0.3
     quiet = await recorded(make_driver, 5)
     assert not any(name.startswith("signal") for name in quiet.samples)
+
+
+async def test_odometry_drifts_with_wrong_wheels_and_is_right_with_measured_ones(make_driver: Make) -> None:
+    real = {"real_left": 0.104, "real_right": 0.097, "real_track": 0.43}
+    ends = []
+    for wheels in (None, Wheels(0.104, 0.097, 0.43)):
+        async with running(make_driver, start="dock-1", patrol=False, seed=1, odometry=real) as robot:
+            assert robot.driver.capabilities.wheels == Wheels(0.1, 0.1, 0.4)
+            if wheels is not None:
+                robot.driver.measured(wheels)
+            task = robot.command("goto", waypoint="shipping")
+            await robot.clock.advance(120.0)
+            assert task.done()
+            reckoned = robot.notes.samples["odometry"][-1][1]
+            assert reckoned.frame == "odom"
+            ends.append(math.dist((reckoned.x, reckoned.y), (robot.pose.x, robot.pose.y)))
+    assert ends[0] > 0.5
+    assert ends[1] < 0.05

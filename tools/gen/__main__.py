@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tools.gen import code, commands, database, presence, settings, typescript, wire
+from tools.gen import calibration, code, commands, database, presence, settings, typescript, wire
 from tools.gen.markdown import between_markers
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +27,7 @@ PARTS: dict[str, Callable[[Path], str]] = {
     "docs/reference/hooks.md": code.hooks_page,
     "docs/operators/commands.md": commands.page,
     "docs/operators/robots.md": presence.page,
+    "docs/robots/calibration.md": calibration.page,
 }
 
 

@@ -6,6 +6,8 @@ from botyard_schemas.calibration import Drift
 
 # Share of the band's width by which the mean has to come back inside, on either side.
 HYSTERESIS = 0.1
+# Windows without a sample after which the mean begins anew; drivers may publish in large blocks.
+SILENCE = 3.0
 
 
 class DriftWatch:
@@ -25,7 +27,7 @@ class DriftWatch:
         window = self.drift.window
         past = 0.0 if self._at is None else steady - self._at
         # After a silence the mean begins anew: what was before it has nothing to do with what is now.
-        if self.mean is None or past > window:
+        if self.mean is None or past > SILENCE * window:
             self.mean, self._seen = residual, 0.0
         elif past > 0.0:
             self.mean += (1.0 - math.exp(-past / window)) * (residual - self.mean)

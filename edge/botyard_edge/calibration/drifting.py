@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeGuard
 
-from botyard_edge.calibration.drift import DriftWatch
+from botyard_edge.calibration.drift import SILENCE, DriftWatch
 from botyard_edge.calibration.sound import channels_of
 from botyard_schemas.calibration import Motor, Profile
 from botyard_schemas.clock import Clock
@@ -82,7 +82,7 @@ class Drifting:
             return value
         known = self._references.get(reference)
         # A reference that has fallen silent says nothing about now.
-        return value - known[0] if known is not None and steady - known[1] <= watch.drift.window else None
+        return value - known[0] if known is not None and steady - known[1] <= SILENCE * watch.drift.window else None
 
 
 def _said(watch: DriftWatch) -> str:

@@ -191,8 +191,13 @@ class CalibrationNode:
         return values
 
     def corrected_columns(self, columns: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
-        """Samples of many instants. They may be of any time, so drift is not judged by them."""
-        return columns if self.corrector is None else self.corrector.corrected_columns(columns)
+        """Samples of many instants as they are. The last ones stand for all when drift is judged."""
+        if self.corrector is None:
+            return columns
+        columns = self.corrector.corrected_columns(columns)
+        if self._drifting:
+            self._see({name: column[-1] for name, column in columns.items() if column})
+        return columns
 
     def commanded(self, spec: CommandSpec, args: Mapping[str, Any]) -> dict[str, Any]:
         """What the driver gets in place of a velocity command's arguments."""

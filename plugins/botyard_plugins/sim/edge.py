@@ -23,11 +23,14 @@ from botyard_edge.driver import (
     Pose,
     Progress,
     StateChange,
+    Wheels,
 )
 from botyard_edge.hookspecs import hookimpl
 from botyard_plugins.sim import body
 from botyard_plugins.sim.drive import Drive, Limits
 from botyard_plugins.sim.geo import Origin
+from botyard_plugins.sim.odometry import CHANNELS as ODOMETRY
+from botyard_plugins.sim.odometry import Odometry
 from botyard_plugins.sim.options import SCHEMA
 from botyard_plugins.sim.pilot import Pilot
 from botyard_plugins.sim.plan import PlanError, load_roads
@@ -90,6 +93,7 @@ class SimDriver(Driver):
         except PlanError as error:
             raise ConfigurationError(str(error)) from error
         self._drive = Drive(place.x, place.y, 0.0, Limits(options["speed"], options["acceleration"]))
+        self._odometry = Odometry(options["odometry"], self._drive) if options["odometry"] is not None else None
         level = options["battery"] if options["battery"] is not None else self._rng.uniform(0.5, 1.0)
         self._battery = body.Battery(level, options["battery_drain"])
         self._left, self._right = body.Motor(), body.Motor()
@@ -110,7 +114,8 @@ class SimDriver(Driver):
             "speed",
             *(f"motor.{side}.{what}" for side in ("left", "right") for what in ("temperature", "current")),
         ]
-        self._motion = Sheet((*motion, *(["pose"] * self._with_pose), *(["geo"] * self._with_geo)))
+        reckoned = [channel.name for channel in ODOMETRY] if self._odometry is not None else []
+        self._motion = Sheet((*motion, *(["pose"] * self._with_pose), *(["geo"] * self._with_geo), *reckoned))
         self._rest = Sheet(("battery.level", "battery.voltage", "battery.current", "camera.front", "wifi.signal"))
 
     @property
@@ -134,7 +139,10 @@ class SimDriver(Driver):
             fixed.append(Channel("geo", "geo", rate=5))
         fixed += [Channel(name, rate=RATE / self._signal_ticks) for name in self._signals.names]
         about = About(type="diffdrive", vendor="Botyard", model="sim-1")
-        return Capabilities(tuple(fixed), (GOTO, STOP, PATROL), about=about)
+        if self._odometry is None:
+            return Capabilities(tuple(fixed), (GOTO, STOP, PATROL), about=about)
+        channels = (*fixed, *ODOMETRY)
+        return Capabilities(channels, (GOTO, STOP, PATROL), about=about, wheels=self._odometry.designed)
 
     async def run(self, port: Port) -> None:
         clock = self.context.clock
@@ -159,6 +167,11 @@ class SimDriver(Driver):
     async def stop(self) -> None:
         self._catch_up()
         self._pilot.halt()
+
+    def measured(self, wheels: Wheels) -> None:
+        self._catch_up()
+        if self._odometry is not None:
+            self._odometry.wheels = wheels
 
     def halt(self) -> None:
         # In any thread; the physics are the loop's, and brake in the first step after this moment.
@@ -235,6 +248,8 @@ class SimDriver(Driver):
             row.append(Pose(self._plan.id, x, y, yaw))
         if self._with_geo and self._origin is not None:
             row.append(self._origin.geo(x, y, yaw))
+        if self._odometry is not None:
+            row += self._odometry.values()
         self._motion.add(tick, row)
 
     def _sense_rest(self, tick: int) -> None:

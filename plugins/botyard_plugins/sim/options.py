@@ -131,6 +131,48 @@ SCHEMA: dict[str, Any] = {
             "default": 0.1,
             "examples": [1.0],
         },
+        "odometry": {
+            "title": "Odometry",
+            "description": "With it the robot also reckons its pose from wheel encoders, with wheels as designed or as "
+            "calibrated, while the real ones may differ: to try a calibration of wheels.",
+            "type": ["object", "null"],
+            "additionalProperties": False,
+            "properties": {
+                "radius": {
+                    "title": "Radius",
+                    "description": "Of both wheels by design, in metres.",
+                    "type": "number",
+                    "minimum": 0.01,
+                    "maximum": 1,
+                    "default": 0.1,
+                },
+                "track": {
+                    "title": "Track",
+                    "description": "Between the wheels by design, in metres.",
+                    "type": "number",
+                    "minimum": 0.05,
+                    "maximum": 5,
+                    "default": 0.4,
+                },
+                **{
+                    name: {
+                        "title": title,
+                        "description": f"{title} in reality, in metres; left out, as designed.",
+                        "type": ["number", "null"],
+                        "minimum": 0.01,
+                        "maximum": 5,
+                        "default": None,
+                    }
+                    for name, title in (
+                        ("real_left", "Left radius"),
+                        ("real_right", "Right radius"),
+                        ("real_track", "Track"),
+                    )
+                },
+            },
+            "default": None,
+            "examples": [{"real_left": 0.101, "real_right": 0.099}],
+        },
         "position": {
             "title": "Position",
             "description": "Which position is reported: on the plan, on Earth (needs geo), or both where geo is given.",
