@@ -106,6 +106,11 @@ class Config:
     page: PageSettings | None = None  # None: there is no local page
 
     @property
+    def dock(self) -> str | None:
+        """The command that brings the robot home, of the first driver that has one."""
+        return next((name for one in self.drivers if (name := one.spec.dock(one.options))), None)
+
+    @property
     def clock_file(self) -> Path | None:
         """Where it is remembered how the clock stood in which boot: beside the outbox, if that is on disk."""
         return self._beside("clock")
@@ -181,6 +186,7 @@ def load_config(path: Path, environ: Mapping[str, str], *, plugins: pluggy.Plugi
     if problems:
         raise SettingsError(problems)
     problems += _wrong_options(loaded["drivers"], known, path)
+    problems += _no_dock(safety, loaded["drivers"], known, path)
     if problems:
         raise SettingsError(problems)
     return replace(make_config(loaded, known, path.resolve().parent), safety=safety)
@@ -303,6 +309,17 @@ def _wrong_nodes(safety: Policy | None, named: Mapping[str, Any], path: Path) ->
         where = settings.locate(path, ("safety", "watchdogs", "required_nodes"))
         said = f"{name!r} is no driver of this robot, known are {', '.join(known)}"
         yield f"{where}: safety.watchdogs.required_nodes: {said}"
+
+
+def _no_dock(
+    safety: Policy | None, named: Mapping[str, Mapping[str, Any]], known: Mapping[str, DriverSpec], path: Path
+) -> Iterator[str]:
+    if safety is None or safety.watchdogs.link != "return_to_dock":
+        return
+    if not any(known[part["type"]].dock(part["options"]) for part in named.values()):
+        where = settings.locate(path, ("safety", "watchdogs", "link_lost"))
+        said = "no driver of this robot can dock; expected continue, stop, finish_step or finish_mission"
+        yield f"{where}: safety.watchdogs.link_lost: 'return_to_dock': {said}"
 
 
 def _wrong_topics(topics: Sequence[str], path: Path) -> Iterator[str]:

@@ -254,6 +254,8 @@ class DriverSpec:
 
     `check` finds what is wrong with options that keep the schema, as sentences; `channels` names the channels that
     options ask for. Both are called before the driver is made, so that mistakes are told with file and line.
+    `dock` names, by the options, the command that brings the robot home; it needs no arguments, and the robot gives it
+    to itself when its link is lost and `link_lost: return_to_dock` is declared. None: there is none.
     `hang_after`: a driver that has not called its port for so many seconds hangs, and is started anew; None: it may be
     silent for as long as it likes. Opening the driver counts as well. `robot.yaml` may say otherwise.
     """
@@ -265,5 +267,6 @@ class DriverSpec:
     check: Callable[[Mapping[str, Any]], Iterable[Found]] = lambda _: ()
     channels: Callable[[Mapping[str, Any]], Iterable[Found]] = lambda _: ()
     hang_after: float | None = None
+    dock: Callable[[Mapping[str, Any]], str | None] = lambda _: None
 
     EMPTY_OPTIONS: ClassVar[Mapping[str, Any]] = {"type": "object", "additionalProperties": False, "properties": {}}

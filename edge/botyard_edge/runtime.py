@@ -103,6 +103,7 @@ class Runtime:
             store=Store(config.latch_file) if config.latch_file else None,
             strict=config.safety is not None,
             drivers=[driver.name for driver in config.drivers],
+            dock=config.dock,
             threads=real_time,
         )
         self.calibration = make_calibration(

@@ -4,17 +4,20 @@ reach it."""
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 from botyard_edge.bus import Bus
 from botyard_edge.commands import CommandDesk
 from botyard_edge.hosting import DriverHost
 from botyard_edge.hubtime import HubClock
 from botyard_edge.pulse import UNWATCHED, Silent
-from botyard_edge.safety import SafetyNode, Watchdog
+from botyard_edge.safety import OWN_IDS, SafetyNode, Watchdog
 from botyard_edge.state import StateKeeper
 from botyard_edge.timing import wait_event
-from botyard_schemas.messages import Event, Mode, Report
+from botyard_schemas.messages import Command, Event, Mode, Report
+
+# Seconds in which the robot may set out for its dock; how long the way takes is the driver's affair.
+RETURN_WITHIN = 60.0
 
 
 class Safeguard:
@@ -46,6 +49,8 @@ class Safeguard:
         self._watchdog: Watchdog | None = None
         self._wake = asyncio.Event()
         self._rest_wanted = False
+        self._home: str | None = None
+        self._stopping: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop
         self._thread = 0
 
@@ -81,12 +86,23 @@ class Safeguard:
                 if self._rest_wanted:
                     self._rest_wanted = False
                     # Also while an earlier one waits for a driver that hangs: it ends within a bounded time.
-                    tasks.create_task(self._host.stop(), name="edge.safety.stop")
+                    self._stopping = tasks.create_task(self._host.stop(), name="edge.safety.stop")
+                if self._home is not None:
+                    command, self._home = self._home, None
+                    tasks.create_task(self._go_home(command, self._stopping), name="edge.safety.return")
                 due = self._safety.core.due(self._clock.monotonic())
                 with self._pulse:
                     woken = await self._wait(due)
                 if not woken:
                     self._tick()
+
+    async def _go_home(self, name: str, stopping: "asyncio.Task[Any] | None") -> None:
+        if stopping is not None:
+            await asyncio.wait([stopping])
+        now = self._clock.now()
+        command = Command(f"{OWN_IDS}return.{now}", name, now + round(RETURN_WITHIN * 1e6), cause="link_lost")
+        report = await self._desk.order(command)
+        self._safety.act(lambda core: core.returned(report))
 
     async def _wait(self, due: float | None) -> bool:
         """Until something happens or that moment has come; whether something happened."""
@@ -121,6 +137,10 @@ class Safeguard:
         """Send a report."""
         self._in_loop(lambda: self._send(report))
 
+    def go_home(self, command: str) -> None:
+        """Execute the command once the drivers are at rest."""
+        self._in_loop(lambda: self._wish_home(command))
+
     def changed(self, mode: Mode, reason: str | None) -> None:
         """Tell the mode, and look anew when to wake up."""
         self._in_loop(lambda: self._changed(mode, reason))
@@ -128,6 +148,10 @@ class Safeguard:
     def _rest(self, reason: str) -> None:
         self._desk.cancel_motion(reason)
         self._rest_wanted = True
+        self._wake.set()
+
+    def _wish_home(self, command: str) -> None:
+        self._home = command
         self._wake.set()
 
     def _changed(self, mode: Mode, reason: str | None) -> None:

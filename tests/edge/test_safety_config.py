@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from botyard_edge.config import load_config
-from botyard_edge.safety.polygons import contains, fault, meets
+from botyard_edge.safety.polygons import contains, fault, meets, stays
 from botyard_schemas.settings import SettingsError
 
 SQUARE = ((0.0, 0.0), (4.0, 0.0), (4.0, 4.0), (0.0, 4.0))
@@ -28,6 +28,17 @@ def test_limits_are_read_with_their_units(tmp_path: Path) -> None:
     assert (watchdogs.command_timeout, watchdogs.event_loop, watchdogs.link_timeout) == (0.5, 0.25, 10.0)
     assert (watchdogs.link, watchdogs.clock_jump) == ("stop", None)
     assert limits.clamps("max_speed")
+
+
+def test_return_to_dock_is_refused_where_no_driver_can_dock(tmp_path: Path) -> None:
+    path = write(tmp_path, "watchdogs:\n  link_lost: return_to_dock")
+    config = load_config(path, {})
+    assert config.dock == "dock", "the driver sim can"
+    path.write_text(path.read_text().replace("sim: {}", "replay: {options: {file: a.csv}}"))
+    with pytest.raises(SettingsError) as caught:
+        load_config(path, {})
+    (said,) = caught.value.problems
+    assert said.startswith(f"{path}:5: safety.watchdogs.link_lost: 'return_to_dock': no driver of this robot can dock;")
 
 
 def test_without_the_section_there_is_no_policy(tmp_path: Path) -> None:
@@ -60,10 +71,11 @@ def test_without_the_section_there_is_no_policy(tmp_path: Path) -> None:
         ("limits:\n  max_sped: 1 m/s", 5, "safety.limits.max_sped: unknown key, did you mean 'max_speed'?"),
         ("watchdogs:\n  link_timeout: 10", 5, "safety.watchdogs.link_timeout: 10 has no unit, expected a time such as"),
         (
-            "watchdogs:\n  link_lost: return_to_dock",
-            5,
-            "'return_to_dock' needs missions, which the edge cannot run yet",
+            "stopping: {deceleration: 1 m/s2}",
+            4,
+            "safety.stopping.deceleration: there is neither a geofence nor a keep-out zone to stop before",
         ),
+        ("overspeed: 10", 4, "safety.overspeed: 10 has no unit, expected a share such as '15 %'"),
         (
             "geofence:\n  polygons_m:\n  - [[0, 0], [2, 2], [2, 0], [0, 2]]",
             6,
@@ -100,6 +112,30 @@ def test_mistake_is_told_with_file_line_and_key(safety: str, line: int, said: st
 def test_polygon_that_is_not_simple_is_found(corners: tuple[tuple[float, float], ...], said: str | None) -> None:
     found = fault(corners)
     assert found is None if said is None else said in (found or "")
+
+
+L_SHAPE = ((0.0, 0.0), (4.0, 0.0), (4.0, 1.0), (1.0, 1.0), (1.0, 4.0), (0.0, 4.0))
+BESIDE = ((4.0, 0.0), (8.0, 0.0), (8.0, 4.0), (4.0, 4.0))
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "inside"),
+    [
+        ((0.5, 3.0), (0.5, 0.5), True),
+        ((0.5, 3.0), (3.0, 0.5), False),  # across the corner
+        ((0.5, 0.0), (7.0, 0.0), True),  # along the edge, and on through the neighbour
+        ((2.0, 0.5), (7.0, 3.5), False),  # out of one before it is in the other
+        ((3.0, 0.5), (7.0, 0.5), True),
+        ((3.0, 0.5), (3.0, 0.5), True),
+        ((3.0, 2.0), (3.0, 2.0), False),
+        ((7.0, 2.0), (9.0, 2.0), False),
+    ],
+)
+def test_way_stays_in_the_areas_taken_together_or_does_not(
+    a: tuple[float, float], b: tuple[float, float], inside: bool
+) -> None:
+    assert stays((L_SHAPE, BESIDE), a, b) == inside
+    assert stays((L_SHAPE, BESIDE), b, a) == inside
 
 
 def test_points_and_ways_are_told_from_those_outside() -> None:

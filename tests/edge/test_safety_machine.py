@@ -62,6 +62,9 @@ class Listener:
     def answer(self, report: Report) -> None:
         self.machine.answered(report)
 
+    def go_home(self, command: str) -> None:
+        raise AssertionError("nobody declared a dock")
+
     def changed(self, mode: Mode, reason: str | None) -> None:
         assert (mode in ("safe", "estop")) == bool(reason)
 
@@ -97,7 +100,7 @@ class SafetyMachine(RuleBasedStateMachine):
         self.node.listener = Listener(self)
         self.node.open()
         self.node.heard("base", {"pose": Pose("hall", 1.0, 1.0, 0.0)})
-        self.node.act(lambda core: core.battery(0.9, now=self.clock.now()))
+        self.node.act(lambda core: core.measured.battery(0.9, now=self.clock.now()))
 
     def teardown(self) -> None:
         self.node.close()
@@ -230,7 +233,7 @@ class SafetyMachine(RuleBasedStateMachine):
 
     @rule(level=st.floats(0, 1))
     def charge(self, level: float) -> None:
-        self.node.act(lambda core: core.battery(level, now=self.clock.now()))
+        self.node.act(lambda core: core.measured.battery(level, now=self.clock.now()))
 
     @rule(x=st.floats(-5, 25), y=st.floats(-5, 15))
     def move(self, x: float, y: float) -> None:

@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from botyard_edge.config import load_config
-from botyard_edge.driver import Command, CommandRejectedError, ConfigurationError, Driver, Geo
+from botyard_edge.driver import Command, CommandRejectedError, ConfigurationError, Driver, Geo, Motion
 from botyard_edge.testing import VirtualClock
 from botyard_plugins.serial.lines import MAX_LINE, Decoder, LineDecoder, Splitter, UnusableError
 from botyard_plugins.serial.nmea import NmeaDecoder
@@ -368,6 +368,15 @@ async def test_command_writes_its_line(make_driver: Make, plug: Plug) -> None:
         assert plug.heard() == b"V 0 0\r\n"
 
 
+async def test_motion_of_a_command_is_what_the_settings_declare(make_driver: Make, plug: Plug) -> None:
+    motion = {"kind": "velocity", "linear": ["left"], "lasting": True}
+    commands = {"speed": {**SPEED["speed"], "motion": motion}, "beep": {"write": "B"}}
+    async with running(make_driver, commands=commands) as robot:
+        speed, beep = robot.driver.capabilities.commands
+        assert speed.motion == Motion("velocity", linear=("left",), lasting=True)
+        assert beep.motion is None, "nothing is known of it, so it may move anything"
+
+
 async def test_command_with_a_line_break_in_an_argument_is_rejected(make_driver: Make, plug: Plug) -> None:
     commands = {"say": {"write": "SAY {text}", "args": {"text": {"type": "string"}}}}
     async with running(make_driver, commands=commands) as robot:
@@ -396,6 +405,11 @@ async def test_command_to_a_device_that_is_away_is_rejected(make_driver: Make, t
         ("{port: a, lines: [{pattern: '(', channels: [null]}]}", "lines[0].pattern: '(' is no regular expression"),
         ("{port: a, lines: [{channels: [null]}]}", "lines[0]: expected either pattern or separator"),
         ("{port: a, lines: [{pattern: 'x', channels: [null]}]}", "there are 1, and the pattern has 0 groups"),
+        (
+            "{port: a, commands: {v: {write: '{x}', args: {x: {type: string}}, motion: {kind: goal, linear: [x]}}}}",
+            "commands.v.motion.linear[0]: 'x' is no argument that is a number",
+        ),
+        ("{port: a, commands: {v: {write: V}}, dock: home}", "options.dock: 'home' is none of the commands without"),
         (
             "{port: a, lines: [{separator: x, channels: [{name: a}, {name: a}]}]}",
             "lines[0].channels[1].name: 'a' stands",

@@ -4,6 +4,7 @@ commands. `core` and what it uses are pure; `store`, `watchdog` and `node` put f
 It imports the driver contract and the wire contract, and nothing else of the edge.
 """
 
+from botyard_edge.safety.core import OWN_IDS
 from botyard_edge.safety.declared import declared
 from botyard_edge.safety.effects import Cause, ClearRefusedError, Verdict
 from botyard_edge.safety.node import Listener, SafetyNode
@@ -13,6 +14,7 @@ from botyard_edge.safety.watchdog import LoopWatch, Watchdog
 
 __all__ = [
     "NO_POLICY",
+    "OWN_IDS",
     "Cause",
     "ClearRefusedError",
     "Listener",

@@ -45,9 +45,18 @@ class Causes:
             self._tell("safety.restored", "warning", f"the robot starts in {level} mode: {self.reason}")
 
     def begin(
-        self, level: Level, kind: str, source: str, reason: str, *, now: int, latched: bool, active: bool = True
+        self,
+        level: Level,
+        kind: str,
+        source: str,
+        reason: str,
+        *,
+        now: int,
+        latched: bool,
+        active: bool = True,
+        hard: bool = False,
     ) -> None:
-        """There is a cause; one that is there already is only renewed."""
+        """There is a cause; one that is there already is only renewed. `hard`: the drivers are halted first."""
         key = (kind, source)
         known = self._causes.get(key)
         if known is None and len(self._causes) >= MAX_CAUSES:
@@ -61,7 +70,7 @@ class Causes:
             return
         self._causes[key] = cause
         if known is None or active:
-            self._do(Rest(reason, hard=level == "estop"))
+            self._do(Rest(reason, hard=hard or level == "estop"))
         if latched or (known is not None and known.latched):
             self._do(Keep(self.latched))
         if known is None or (active and not known.active):

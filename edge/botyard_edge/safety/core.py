@@ -2,45 +2,45 @@
 leaves what is to be done in `effects`. It knows no clock, no file, no task and no thread.
 """
 
-import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from botyard_edge.driver import Command, CommandSpec, Motion, Pose
+from botyard_edge.driver import Command, CommandSpec, Motion
+from botyard_edge.safety.absence import Absence
 from botyard_edge.safety.causes import INPUT, Causes
-from botyard_edge.safety.effects import Answer, Cause, Effect, Keep, Note, Record, Rest, Tell, Verdict
+from botyard_edge.safety.effects import Answer, Cause, Effect, Keep, Note, Record, Rest, Return, Tell, Verdict
 from botyard_edge.safety.ledger import Begun, Ledger
-from botyard_edge.safety.motion import Commanded, LimitError, at_rest, limited, outside
+from botyard_edge.safety.measured import Measured
+from botyard_edge.safety.motion import Commanded, LimitError, at_rest, limited
 from botyard_edge.safety.policy import NO_POLICY, Policy
 from botyard_schemas.messages import Event, Mode, Report
 
 MAX_RUNNING = 32
 REASON_LENGTH = 4096
-# How far a value must come back before its cause has gone: K, share of the charge, share of the tilt's limit.
-COOLER, FULLER, FLATTER = 2.0, 0.02, 0.9
 # Commands of the hub to the safety node itself.
 STOP, SAFE, OWN = "safety.stop", "safety.safe", "safety."
 HARMLESS = ("none", "stop")
+# What the ids of commands begin with that the robot gives itself.
+OWN_IDS = "edge."
 
 
 class SafetyCore:
     """One robot's. `now` is hub time in microseconds, `steady` the steady clock in seconds. `strict`: there is a
-    section `safety`, so commands that do not declare their motion count as motion after a restart, too."""
+    section `safety`, so commands that do not declare their motion count as motion after a restart, too. `dock` is the
+    command that brings the robot home. What is measured goes to `measured`."""
 
-    def __init__(self, policy: Policy = NO_POLICY, *, strict: bool = False) -> None:
+    def __init__(self, policy: Policy = NO_POLICY, *, strict: bool = False, dock: str | None = None) -> None:
         self.policy = policy
         self.effects: list[Effect] = []
         self.causes = Causes(self._do)
         self.ledger = Ledger()
+        self.measured = Measured(policy, self.causes)
+        self.absence = Absence(policy.watchdogs, self.ledger, dock)
         self._strict = strict
         self._modes: dict[str, Mode] = {}
         self._inputs: dict[str, set[str]] = {}
-        self._pose: Pose | None = None
-        self._battery_known = False
-        self._heard: set[str] = set()
         self._last = Commanded()
         self._stale_at: float | None = None
-        self._link_lost: float | None = None
         self._clocks: tuple[int, float] | None = None
 
     # --- what others may know
@@ -78,7 +78,8 @@ class SafetyCore:
         if self.ledger.lasting is not None:
             moving.append(self.ledger.lasting)
         for command in unfinished:
-            self._end(Report(command, "failed", reason="the edge ended while it executed this"), answer=True)
+            answer = not command.startswith(OWN_IDS)  # the hub knows nothing of the robot's own
+            self._end(Report(command, "failed", reason="the edge ended while it executed this"), answer=answer)
         if moving:
             reason = f"the edge ended without warning while the robot moved ({', '.join(sorted(set(moving)))})"
             self.causes.begin("safe", "restart", "edge", reason, now=now, latched=True, active=False)
@@ -116,7 +117,7 @@ class SafetyCore:
         if motion is None or motion.kind not in HARMLESS:
             if self.mode != "auto":
                 return self.refuse(command, self._not_in_this_mode())
-            if blind := self._blind():
+            if blind := self.measured.blind():
                 return self.refuse(command, blind)
         try:
             args = self._limited(motion, command.args, steady)
@@ -137,7 +138,7 @@ class SafetyCore:
     def _limited(self, motion: Motion | None, args: Mapping[str, Any], steady: float) -> dict[str, Any]:
         timeout = self.policy.watchdogs.command_timeout
         return limited(
-            motion, args, self.policy.limits, pose=self._pose, last=self._last, steady=steady, timeout=timeout
+            motion, args, self.policy.limits, pose=self.measured.pose, last=self._last, steady=steady, timeout=timeout
         )
 
     def _begin(self, command: Command, motion: Motion | None, args: dict[str, Any], steady: float) -> Verdict:
@@ -155,17 +156,6 @@ class SafetyCore:
         self._do(Note(self.ledger.begin(command.id, Begun(command.name, moves, lasting, stream))))
         # A stream of velocities would wear the disk out; that the robot moves is written at its first.
         return Verdict(args, sync=not (stream and (was_moving or not moves)))
-
-    def _blind(self) -> str | None:
-        """Which limit cannot be kept, since nothing has been heard yet of what it is about."""
-        limits = self.policy.limits
-        if (limits.geofence.polygons or limits.keep_out.polygons) and self._pose is None:
-            return "the robot's position is not known yet, so geofence and keep-out zones cannot be kept"
-        if limits.min_battery is not None and not self._battery_known:
-            return "the battery's level is not known yet, so min_battery cannot be kept"
-        if missing := sorted(self.policy.watched - self._heard):
-            return f"nothing has been heard of {', '.join(missing)} yet, so its limit cannot be kept"
-        return None
 
     def _obey(self, command: Command, now: int) -> Verdict:
         if command.name == STOP:
@@ -240,6 +230,8 @@ class SafetyCore:
         """A node's status has changed."""
         driver = name.removeprefix("driver.")
         down = status in ("failed", "backoff")
+        if down:
+            self.absence.busy(driver, now=False)
         if name in self.policy.watchdogs.required:
             if down:
                 reason = f"{name} does not work: {error}"
@@ -250,58 +242,25 @@ class SafetyCore:
             reason = f"{name} does not work, so its emergency stop cannot be heard"
             self.causes.begin("safe", "input_lost", driver, reason, now=now, latched=False)
 
-    def battery(self, level: float, *, now: int) -> None:
-        """The battery's charge, from 0 to 1."""
-        self._battery_known = True
-        least = self.policy.limits.min_battery
-        if least is not None and level < least:
-            reason = f"the battery is at {level:.0%}, below min_battery ({least:.0%})"
-            self.causes.begin("safe", "battery", "battery", reason, now=now, latched=False)
-        elif least is not None and level >= min(1.0, least + FULLER):
-            self.causes.end("battery", "battery")
-
-    def pose(self, pose: Pose, *, now: int) -> None:
-        """Where the robot is."""
-        self._pose = pose
-        where = outside(self.policy.limits, pose)
-        if where is not None:
-            self.causes.begin("safe", "area", "pose", f"the robot's position {where}", now=now, latched=False)
-        else:
-            self.causes.end("area", "pose")
-
-    def sample(self, channel: str, value: float, *, now: int) -> None:
-        """A sample of a channel that the policy watches: Cel, or rad."""
-        limits = self.policy.limits
-        if not math.isfinite(value):
-            return
-        self._heard.add(channel)
-        if channel in self.policy.temperatures and (hot := limits.max_temperature) is not None:
-            if value > hot:
-                reason = f"{channel} is {value:.1f} Cel, above max_temperature ({hot:g} Cel)"
-                self.causes.begin("safe", "temperature", channel, reason, now=now, latched=False)
-            elif value <= hot - COOLER:
-                self.causes.end("temperature", channel)
-        if channel in self.policy.tilts and (steep := limits.max_tilt) is not None:
-            if abs(value) > steep:
-                reason = f"{channel} is {value:.3f} rad, beyond max_tilt ({steep:.3f} rad)"
-                self.causes.begin("safe", "tilt", channel, reason, now=now, latched=True)
-            elif abs(value) <= steep * FLATTER:
-                self.causes.end("tilt", channel)
-
     # --- time
 
     def link(self, connected: bool, *, steady: float) -> None:
         """There is a connection to the hub, or no more."""
         if connected:
-            self._link_lost = None
+            self.absence.connected()
             self.causes.end("link", "link")
-        elif self._link_lost is None:
-            self._link_lost = steady
+        else:
+            self.absence.lost(steady)
+
+    def returned(self, report: Report) -> None:
+        """The command that brings the robot home has ended, or was refused."""
+        trouble = None if report.status == "succeeded" else f"{report.status}: {report.reason or 'no reason given'}"
+        self.absence.returned(trouble)
 
     def due(self, steady: float) -> float | None:
         """The moment of the steady clock at which `tick` has something to do; None: only when something happens."""
         moments = [self._stale_at] if self._stale_at is not None else []
-        if (link := self._link_due()) is not None and "link" not in self.causes.sources("link"):
+        if (link := self.absence.due()) is not None and "link" not in self.causes.sources("link"):
             moments.append(link)
         if self.policy.watchdogs.clock_jump is not None:
             moments.append((self._clocks[1] if self._clocks else steady) + 1.0)
@@ -311,9 +270,8 @@ class SafetyCore:
         """Time has passed; `own` is the robot's own wall clock, microseconds."""
         if self._stale_at is not None and steady >= self._stale_at:
             self._stop("no velocity command came in time", "safety.command_timeout")
-        if (due := self._link_due()) is not None and steady >= due:
-            reason = f"there has been no connection to the hub for {self.policy.watchdogs.link_timeout:g} s"
-            self.causes.begin("safe", "link", "link", reason, now=now, latched=False)
+        if (due := self.absence.due()) is not None and steady >= due and "link" not in self.causes.sources("link"):
+            self._without_hub(now)
         most = self.policy.watchdogs.clock_jump
         if most is not None:
             if self._clocks is not None:
@@ -326,13 +284,12 @@ class SafetyCore:
         """The drivers have been stopped for the end: what follows is no restart in the middle of a motion."""
         self._at_rest()
 
-    def _link_due(self) -> float | None:
-        watchdogs = self.policy.watchdogs
-        if self._link_lost is None or watchdogs.link == "continue":
-            return None
-        if watchdogs.link == "finish_step" and any(one.moves for one in self.ledger.running.values()):
-            return None
-        return self._link_lost + watchdogs.link_timeout
+    def _without_hub(self, now: int) -> None:
+        if self.mode == "auto" and self.absence.step() == "dock" and self.absence.dock is not None:
+            self._stop(f"{self.absence.reason}: the robot returns to its dock", "safety.returning")
+            self._do(Return(self.absence.dock))
+        else:
+            self.causes.begin("safe", "link", "link", self.absence.reason, now=now, latched=False)
 
     def _stop(self, reason: str, event: str) -> None:
         self._do(Rest(reason))
@@ -352,5 +309,5 @@ class SafetyCore:
     def drain(self) -> list[Effect]:
         """What is to be done now; rest first, then what must be remembered."""
         made, self.effects = self.effects, []
-        order: dict[type[Effect], int] = {Rest: 0, Keep: 1, Note: 2}
-        return sorted(made, key=lambda effect: order.get(type(effect), 3))
+        order: dict[type[Effect], int] = {Rest: 0, Keep: 1, Note: 2, Return: 3}
+        return sorted(made, key=lambda effect: order.get(type(effect), 4))

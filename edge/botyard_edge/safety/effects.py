@@ -44,6 +44,13 @@ class Keep:
 
 
 @dataclass(frozen=True, slots=True)
+class Return:
+    """Once at rest, execute the command that brings the robot home, through the same gate as any other."""
+
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """Add a record to the ledger of commands."""
 
@@ -64,7 +71,7 @@ class Answer:
     report: Report
 
 
-Effect = Rest | Keep | Note | Tell | Answer
+Effect = Rest | Return | Keep | Note | Tell | Answer
 
 
 @dataclass(frozen=True, slots=True)

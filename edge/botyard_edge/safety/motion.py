@@ -8,7 +8,7 @@ from typing import Any
 
 from botyard_edge.driver import Motion, Pose
 from botyard_edge.safety.policy import Area, Limits
-from botyard_edge.safety.polygons import contains, meets
+from botyard_edge.safety.polygons import contains, meets, stays
 from botyard_schemas.validation import shortened
 
 # Seconds between two commands of a stream of velocities at most, where no watchdog says it.
@@ -92,6 +92,20 @@ def outside(limits: Limits, pose: Pose) -> str | None:
         return f"({pose.x:.2f}, {pose.y:.2f}) m is outside of the geofence"
     if _applies(out, pose.frame) and any(contains(one, point) for one in out.polygons):
         return f"({pose.x:.2f}, {pose.y:.2f}) m is in a keep-out zone"
+    return None
+
+
+def leaves(limits: Limits, pose: Pose, end: tuple[float, float]) -> str | None:
+    """What the straight way from the pose to `end` would do that it must not; None: nothing. A pose that is not where
+    it may be says nothing more."""
+    start = (pose.x, pose.y)
+    fence, out = limits.geofence, limits.keep_out
+    if outside(limits, pose) is not None:
+        return None
+    if _applies(fence, pose.frame) and not stays(fence.polygons, start, end):
+        return "take it out of the geofence"
+    if _applies(out, pose.frame) and any(meets(one, start, end) for one in out.polygons):
+        return "take it into a keep-out zone"
     return None
 
 

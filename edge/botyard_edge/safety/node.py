@@ -11,10 +11,11 @@ from typing import Any, Protocol, TypeVar
 
 from botyard_edge.driver import Channel, Command, CommandSpec, ConfigurationError, Driver, StateChange
 from botyard_edge.safety.core import SafetyCore
-from botyard_edge.safety.effects import Answer, Cause, Effect, Keep, Note, Rest, Tell, Verdict
+from botyard_edge.safety.effects import Answer, Cause, Effect, Keep, Note, Rest, Return, Tell, Verdict
 from botyard_edge.safety.motion import capped
 from botyard_edge.safety.policy import NO_POLICY, Policy
 from botyard_edge.safety.store import FULL, Store
+from botyard_edge.safety.units import UNITS
 from botyard_schemas.clock import Clock
 from botyard_schemas.messages import Event, Mode, Report
 
@@ -36,13 +37,16 @@ class Listener(Protocol):
     def answer(self, report: Report) -> None:
         """Send a report."""
 
+    def go_home(self, command: str) -> None:
+        """Once the robot is at rest, execute this command as one of the robot's own, and say what became of it."""
+
     def changed(self, mode: Mode, reason: str | None) -> None:
         """Something was decided: the mode, or when to look again."""
 
 
 class SafetyNode:
-    """`store` None: nothing is remembered across a restart. `drivers` are the names in the settings. `threads`: the
-    disk is waited for in another thread, as real time wants it."""
+    """`store` None: nothing is remembered across a restart. `drivers` are the names in the settings, and `dock` is the
+    command that brings the robot home. `threads`: the disk is waited for in another thread, as real time wants it."""
 
     def __init__(
         self,
@@ -52,10 +56,11 @@ class SafetyNode:
         store: Store | None = None,
         strict: bool = False,
         drivers: Collection[str] = (),
+        dock: str | None = None,
         threads: bool = False,
     ) -> None:
         self.policy = policy
-        self.core = SafetyCore(policy, strict=strict)
+        self.core = SafetyCore(policy, strict=strict, dock=dock)
         self.listener: Listener | None = None
         self._clock = clock
         self._store = store
@@ -156,12 +161,13 @@ class SafetyNode:
         self._drivers = tuple(one for one in self._drivers if one[1] is not driver)
 
     def factors(self, channels: Iterable[Channel]) -> dict[str, float]:
-        """Those of the channels that are watched, with the factor to Cel or rad. Raises ConfigurationError."""
+        """Those of the channels that are watched, with the factor to Cel, rad, m/s or rad/s. Raises
+        ConfigurationError."""
         found: dict[str, float] = {}
         for channel in channels:
-            units = {"Cel": 1.0} if channel.name in self.policy.temperatures else ANGLES
             if channel.name in self.policy.watched:
-                if channel.unit not in units:
+                units = self._units(channel.name)
+                if channel.unit is None or channel.unit not in units:
                     known = " or ".join(units)
                     raise ConfigurationError(
                         f"channel {channel.name!r} is watched by the safety node, its unit is {channel.unit!r}, "
@@ -170,11 +176,19 @@ class SafetyNode:
                 found[channel.name] = units[channel.unit]
         return found
 
+    def _units(self, channel: str) -> Mapping[str, float]:
+        policy = self.policy
+        if channel in policy.temperatures:
+            return {"Cel": 1.0}
+        if channel in policy.tilts:
+            return ANGLES
+        return UNITS["speed"] if channel in policy.speeds else UNITS["angular speed"]
+
     def sampled(self, channel: str, value: Any) -> None:
-        """A sample of a watched channel, in Cel or rad."""
+        """A sample of a watched channel, in Cel, rad, m/s or rad/s."""
         if isinstance(value, int | float):
             now = self._clock.now()
-            self.act(lambda core: core.sample(channel, value, now=now))
+            self.act(lambda core: core.measured.sample(channel, value, now=now))
 
     def heard(self, driver: str, changes: StateChange) -> None:
         """A driver changes parts of the state."""
@@ -186,9 +200,12 @@ class SafetyNode:
             reason = changes.get("mode_reason")
             self.act(lambda core: core.driver_mode(driver, mode, reason, now=now))
         if (battery := changes.get("battery")) is not None and limits.min_battery is not None:
-            self.act(lambda core: core.battery(battery.level, now=now))
+            self.act(lambda core: core.measured.battery(battery.level, now=now))
         if (pose := changes.get("pose")) is not None and (limits.geofence.polygons or limits.keep_out.polygons):
-            self.act(lambda core: core.pose(pose, now=now))
+            steady = self._clock.monotonic()
+            self.act(lambda core: core.measured.place(pose, now=now, steady=steady))
+        if (busy := changes.get("busy")) is not None:
+            self.act(lambda core: core.absence.busy(driver, now=busy))
 
     def node(self, name: str, status: str, error: str | None) -> None:
         """A node's status has changed."""
@@ -246,6 +263,8 @@ class SafetyNode:
                 self.halt()
             if listener is not None:
                 listener.rest(effect.reason)
+        elif listener is not None and isinstance(effect, Return):
+            listener.go_home(effect.command)
         elif listener is not None and isinstance(effect, Tell):
             listener.tell(effect.event)
         elif listener is not None and isinstance(effect, Answer):

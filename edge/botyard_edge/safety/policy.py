@@ -1,7 +1,7 @@
 """What the section `safety` of `robot.yaml` asks for, read and checked."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ from botyard_edge.safety.polygons import Polygon, fault
 from botyard_edge.safety.units import quantity
 
 OnViolation = Literal["clamp", "reject"]
-LinkPolicy = Literal["continue", "stop", "finish_step"]
+LinkPolicy = Literal["continue", "stop", "finish_step", "finish_mission", "return_to_dock"]
 
 # Keys of `safety.limits`, what they are, and the smallest and largest that make sense.
 QUANTITIES: dict[str, tuple[str, float, float]] = {
@@ -27,7 +27,14 @@ TIMES: dict[str, tuple[float, float]] = {
     "clock_jump": (0.1, 86400.0),
     "event_loop": (0.1, 60.0),
 }
-NOT_YET = ("finish_mission", "return_to_dock")
+
+# Keys of `safety.stopping`, as those of the limits.
+STOPPING: dict[str, tuple[str, float, float]] = {
+    "deceleration": ("acceleration", 1e-3, 1000.0),
+    "reaction": ("time", 0.0, 60.0),
+}
+# Which channels measure what a limit is about, where there is no other way to know it.
+MEASURED_BY = {"max_temperature": "temperature_channels", "max_tilt": "tilt_channels"}
 
 # A place in the section, and what is wrong with it.
 Problem = tuple[tuple[str | int, ...], str]
@@ -73,18 +80,37 @@ class Watchdogs:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopping:
+    """How the robot comes to rest: m/s2, and the seconds until it begins to, in which it may still gain speed."""
+
+    deceleration: float
+    reaction: float
+    acceleration: float
+
+    def distance(self, speed: float) -> float:
+        """The metres that it needs from this speed: v t + a t^2 / 2, and then w^2 / 2 d with w = v + a t."""
+        t, gained = self.reaction, self.acceleration * self.reaction
+        return speed * t + gained * t / 2.0 + (speed + gained) ** 2 / (2.0 * self.deceleration)
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
-    """All of it. `temperatures` and `tilts` name channels that are watched."""
+    """All of it. `temperatures`, `tilts`, `speeds` and `turning` name channels that are watched. A measured speed may
+    exceed its limit by the share `overspeed`. `stopping` None: areas are kept without the way that stopping takes."""
 
     limits: Limits = field(default_factory=Limits)
     watchdogs: Watchdogs = field(default_factory=Watchdogs)
     temperatures: frozenset[str] = frozenset()
     tilts: frozenset[str] = frozenset()
+    speeds: frozenset[str] = frozenset()
+    turning: frozenset[str] = frozenset()
+    overspeed: float = 0.1
+    stopping: Stopping | None = None
 
     @property
     def watched(self) -> frozenset[str]:
         """Channels whose samples matter here."""
-        return self.temperatures | self.tilts
+        return self.temperatures | self.tilts | self.speeds | self.turning
 
 
 NO_POLICY = Policy()
@@ -100,11 +126,10 @@ def read_policy(section: Mapping[str, Any] | None) -> tuple[Policy, list[Problem
         section["watchdogs"], "watchdogs", {key: ("time", *span) for key, span in TIMES.items()}, problems.append
     )
     areas = {key: _area(section[key], key, problems.append) for key in ("geofence", "keep_out")}
-    problems += _of_the_link(section["watchdogs"]["link_lost"])
-    temperatures, tilts = section["temperature_channels"], section["tilt_channels"]
-    for name, channels in (("max_temperature", temperatures), ("max_tilt", tilts)):
-        key = "temperature_channels" if name == "max_temperature" else "tilt_channels"
-        if limits.get(name) is not None and not channels:
+    stopping = _stopping(section, limits.get("max_acceleration"), problems.append)
+    overspeed = _quantities(section, "safety", {"overspeed": ("share", 0.0, 10.0)}, problems.append).get("overspeed")
+    for name, key in MEASURED_BY.items():
+        if limits.get(name) is not None and not section[key]:
             problems.append((("limits", name), f"nothing is measured: name the channels in safety.{key}"))
     if problems:
         return NO_POLICY, problems
@@ -117,16 +142,26 @@ def read_policy(section: Mapping[str, Any] | None) -> tuple[Policy, list[Problem
             on_violation=dict(section["on_violation"]),
         ),
         Watchdogs(link=watchdogs["link_lost"], required=frozenset(watchdogs["required_nodes"]), **times),
-        frozenset(temperatures),
-        frozenset(tilts),
+        temperatures=frozenset(section["temperature_channels"]),
+        tilts=frozenset(section["tilt_channels"]),
+        speeds=frozenset(section["speed_channels"]),
+        turning=frozenset(section["angular_speed_channels"]),
+        overspeed=overspeed or 0.0,
+        stopping=stopping,
     )
     return policy, []
 
 
-def _of_the_link(policy: str) -> Iterator[Problem]:
-    if policy in NOT_YET:
-        sentence = f"'{policy}' needs missions, which the edge cannot run yet; expected continue, stop or finish_step"
-        yield ("watchdogs", "link_lost"), sentence
+def _stopping(
+    section: Mapping[str, Any], acceleration: float | None, complain: Callable[[Problem], None]
+) -> Stopping | None:
+    part = section["stopping"]
+    found = _quantities(part, "stopping", STOPPING, complain)
+    if found.get("deceleration") is None:
+        return None
+    if not section["geofence"]["polygons_m"] and not section["keep_out"]["polygons_m"]:
+        complain((("stopping", "deceleration"), "there is neither a geofence nor a keep-out zone to stop before"))
+    return Stopping(found["deceleration"], found["reaction"] or 0.0, acceleration or found["deceleration"])
 
 
 def _quantities(
@@ -137,6 +172,7 @@ def _quantities(
 ) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, (dimension, least, most) in known.items():
+        place: tuple[str | int, ...] = (key,) if name == "safety" else (name, key)
         if part.get(key) is None:
             if name == "limits" or key != "link_timeout":
                 found[key] = None
@@ -144,10 +180,10 @@ def _quantities(
         try:
             found[key] = quantity(part[key], dimension)
         except ValueError as error:
-            complain(((name, key), str(error)))
+            complain((place, str(error)))
             continue
         if not least <= found[key] <= most:
-            complain(((name, key), f"{part[key]!r} is not from {least:g} to {most:g}, counted in its first unit"))
+            complain((place, f"{part[key]!r} is not from {least:g} to {most:g}, counted in its first unit"))
     return found
 
 

@@ -38,6 +38,18 @@ def meets(polygon: Sequence[Point], a: Point, b: Point) -> bool:
     return contains(polygon, a) or contains(polygon, b) or any(crosses(a, b, *edge) for edge in _edges(polygon))
 
 
+def stays(polygons: Sequence[Polygon], a: Point, b: Point) -> bool:
+    """Whether the straight way from a to b stays in the polygons, taken together.
+
+    Where the way crosses no edge nothing changes, so a point of each part between two crossings speaks for it.
+    """
+    edges = [edge for polygon in polygons for edge in _edges(polygon)]
+    cuts = sorted({0.0, 1.0, *(at for edge in edges for at in _crossings(a, b, *edge))})
+    shares = [*((one + other) / 2 for one, other in itertools.pairwise(cuts)), 0.0, 1.0]
+    points = [(a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share) for share in shares]
+    return all(any(contains(polygon, point) for polygon in polygons) for point in points)
+
+
 def crosses(a: Point, b: Point, c: Point, d: Point) -> bool:
     """Whether two segments have a point in common."""
     t1, t2, t3, t4 = _turn(c, d, a), _turn(c, d, b), _turn(a, b, c), _turn(a, b, d)
@@ -45,6 +57,20 @@ def crosses(a: Point, b: Point, c: Point, d: Point) -> bool:
         return True
     ends = ((t1, c, d, a), (t2, c, d, b), (t3, a, b, c), (t4, a, b, d))
     return any(turn == 0.0 and _between(p, q, r) for turn, p, q, r in ends)
+
+
+def _crossings(a: Point, b: Point, c: Point, d: Point) -> list[float]:
+    """At which shares of the way from a to b it meets the segment from c to d; for one along it, where that ends."""
+    along, edge = (b[0] - a[0], b[1] - a[1]), (d[0] - c[0], d[1] - c[1])
+    across = along[0] * edge[1] - along[1] * edge[0]
+    if across != 0.0:
+        share = ((c[0] - a[0]) * edge[1] - (c[1] - a[1]) * edge[0]) / across
+        return [share] if 0.0 < share < 1.0 else []
+    length = along[0] ** 2 + along[1] ** 2
+    if length == 0.0 or _turn(a, b, c) != 0.0:
+        return []
+    shares = [((p[0] - a[0]) * along[0] + (p[1] - a[1]) * along[1]) / length for p in (c, d)]
+    return [share for share in shares if 0.0 < share < 1.0]
 
 
 def _edges(polygon: Sequence[Point]) -> list[tuple[Point, Point]]:

@@ -320,4 +320,8 @@ async def _replaced(
 def botyard_edge_drivers() -> Iterable[DriverSpec]:
     """Vehicles that speak MAVLink."""
     description = "A vehicle with the autopilot PX4 or ArduPilot: aircraft, rovers, boats."
-    return [DriverSpec("mavlink", description, MavlinkDriver, SCHEMA, check, channels, hang_after=10.0)]
+    return [
+        DriverSpec(
+            "mavlink", description, MavlinkDriver, SCHEMA, check, channels, hang_after=10.0, dock=lambda _: "rtl"
+        )
+    ]

@@ -17,6 +17,7 @@ from botyard_edge.driver import (
     Driver,
     DriverContext,
     DriverSpec,
+    Motion,
     Port,
     Progress,
 )
@@ -164,7 +165,22 @@ class SerialDriver(Driver):
 def _command(name: str, given: Mapping[str, Any]) -> CommandSpec:
     args = given.get("args", {})
     schema = {"type": "object", "additionalProperties": False, "required": sorted(args), "properties": args}
-    return CommandSpec(name, given.get("description", ""), schema)
+    motion = given.get("motion")
+    return CommandSpec(name, given.get("description", ""), schema, None if motion is None else _motion(motion))
+
+
+def _motion(given: Mapping[str, Any]) -> Motion:
+    goal = given.get("goal")
+    return Motion(
+        given["kind"],
+        linear=tuple(given.get("linear", ())),
+        angular=tuple(given.get("angular", ())),
+        other=tuple(given.get("other", ())),
+        goal=None if goal is None else (goal[0], goal[1]),
+        frame=given.get("frame"),
+        straight=given.get("straight", False),
+        lasting=given.get("lasting", False),
+    )
 
 
 def _filled(template: str, args: Mapping[str, Any]) -> str:
@@ -184,4 +200,6 @@ def _filled(template: str, args: Mapping[str, Any]) -> str:
 def botyard_edge_drivers() -> Iterable[DriverSpec]:
     """Devices on serial ports."""
     description = "A device on a serial port: lines of text, or a GPS receiver (NMEA 0183)."
-    return [DriverSpec("serial", description, SerialDriver, SCHEMA, check, channels)]
+    return [
+        DriverSpec("serial", description, SerialDriver, SCHEMA, check, channels, dock=lambda options: options["dock"])
+    ]

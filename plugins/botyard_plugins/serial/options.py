@@ -49,6 +49,25 @@ _ARGUMENT: dict[str, Any] = {
     },
 }
 
+_NAMES: dict[str, Any] = {"type": "array", "maxItems": 16, "items": {"type": "string"}}
+
+# As `botyard_edge.driver.Motion`.
+_MOTION: dict[str, Any] = {
+    "type": "object",
+    "required": ["kind"],
+    "additionalProperties": False,
+    "properties": {
+        "kind": {"enum": ["none", "stop", "velocity", "goal"]},
+        "linear": _NAMES,
+        "angular": _NAMES,
+        "other": _NAMES,
+        "goal": {"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": "string"}},
+        "frame": {"type": "string", "minLength": 1},
+        "straight": {"type": "boolean"},
+        "lasting": {"type": "boolean"},
+    },
+}
+
 _COMMAND: dict[str, Any] = {
     "type": "object",
     "required": ["write"],
@@ -57,6 +76,7 @@ _COMMAND: dict[str, Any] = {
         "write": {"type": "string", "minLength": 1, "maxLength": 512},
         "description": {"type": "string"},
         "args": {"type": "object", "additionalProperties": _ARGUMENT},
+        "motion": _MOTION,
     },
 }
 
@@ -123,13 +143,24 @@ SCHEMA: dict[str, Any] = {
         },
         "commands": {
             "title": "Commands",
-            "description": "Commands by name, each of which writes one line to the device.",
+            "description": "Commands by name, each of which writes one line to the device. The safety node goes by "
+            "`motion`: its `kind` (none, stop, velocity, goal), the arguments that are `linear` speeds in m/s or "
+            "`angular` ones in rad/s, and the two of a `goal` in metres. A command without it is refused in safe mode, "
+            "and where limits are set.",
             "type": "object",
             "propertyNames": {"pattern": r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"},
             "maxProperties": 64,
             "additionalProperties": _COMMAND,
             "default": {},
             "examples": [{"lamp": {"write": "LAMP {level}", "args": {"level": {"type": "integer"}}}}],
+        },
+        "dock": {
+            "title": "Dock",
+            "description": "The command, without arguments, that brings the robot home; `link_lost: return_to_dock` "
+            "gives it.",
+            "type": ["string", "null"],
+            "default": None,
+            "examples": ["home"],
         },
         "on_stop": {
             "title": "Line for a stop",
@@ -167,6 +198,9 @@ def check(options: Mapping[str, Any]) -> Iterator[Found]:
         yield from _check_channels(("lines", index, "channels"), rule["channels"], known)
     for name, command in options["commands"].items():
         yield from _check_command(("commands", name), command)
+    dock = options["dock"]
+    if dock is not None and (dock not in options["commands"] or options["commands"][dock].get("args")):
+        yield ("dock",), f"{dock!r} is none of the commands without arguments"
 
 
 def channels(options: Mapping[str, Any]) -> Iterator[Found]:
@@ -219,6 +253,11 @@ def _check_command(keys: tuple[str | int, ...], command: Mapping[str, Any]) -> I
     used = set(PLACEHOLDER.findall(command["write"]))
     if missing := sorted(used - declared):
         yield (*keys, "write"), f"{{{missing[0]}}} is no argument; declare it under args"
+    motion = command.get("motion", {})
+    for part in ("linear", "angular", "other", "goal"):
+        for at, name in enumerate(motion.get(part, ())):
+            if command.get("args", {}).get(name, {}).get("type") not in ("number", "integer"):
+                yield (*keys, "motion", part, at), f"{name!r} is no argument that is a number; declare it under args"
     if idle := sorted(declared - used):
         yield (*keys, "args", idle[0]), f"is not used; expected {{{idle[0]}}} in write"
 

@@ -54,10 +54,12 @@ GOTO = CommandSpec(
     },
     motion=Motion("goal", goal=("x", "y")),
 )
+DOCK = CommandSpec("dock", "Drive to the nearest dock along the roads.", motion=Motion("goal"))
 STOP = CommandSpec("stop", "Come to rest and stay there until the next command.", motion=Motion("stop"))
 PATROL = CommandSpec(
     "patrol", "Drive between stations again, of one's own accord.", motion=Motion("goal", lasting=True)
 )
+COMMANDS = (GOTO, DOCK, STOP, PATROL)
 
 
 class SimDriver(Driver):
@@ -140,9 +142,9 @@ class SimDriver(Driver):
         fixed += [Channel(name, rate=RATE / self._signal_ticks) for name in self._signals.names]
         about = About(type="diffdrive", vendor="Botyard", model="sim-1")
         if self._odometry is None:
-            return Capabilities(tuple(fixed), (GOTO, STOP, PATROL), about=about)
+            return Capabilities(tuple(fixed), COMMANDS, about=about)
         channels = (*fixed, *ODOMETRY)
-        return Capabilities(channels, (GOTO, STOP, PATROL), about=about, wheels=self._odometry.designed)
+        return Capabilities(channels, COMMANDS, about=about, wheels=self._odometry.designed)
 
     async def run(self, port: Port) -> None:
         clock = self.context.clock
@@ -156,6 +158,8 @@ class SimDriver(Driver):
         self._catch_up()
         if command.name == "goto":
             return await self._goto(command.args, progress)
+        if command.name == "dock":
+            return await self._goto({"waypoint": self._pilot.nearest_dock()}, progress)
         if command.name == "stop":
             self._pilot.halt()
         elif command.name == "patrol":
@@ -305,5 +309,12 @@ def _plan_path(option: str | None, folder: Path) -> Path:
 def botyard_edge_drivers() -> Iterable[DriverSpec]:
     """The simulated robot."""
     return [
-        DriverSpec("sim", "A simulated differential-drive robot on a site plan.", SimDriver, SCHEMA, hang_after=10.0)
+        DriverSpec(
+            "sim",
+            "A simulated differential-drive robot on a site plan.",
+            SimDriver,
+            SCHEMA,
+            hang_after=10.0,
+            dock=lambda _: DOCK.name,
+        )
     ]

@@ -81,6 +81,13 @@ class Pilot:
             )
         return place
 
+    def nearest_dock(self) -> str:
+        """The name of the dock with the shortest way. Raises CommandRejectedError."""
+        if not (docks := self._roads.destinations(lambda station: station.kind == "dock")):
+            raise CommandRejectedError("the plan has no dock that a road leads to")
+        here = self._here()
+        return min(docks, key=lambda name: (self._roads.length(here, self._roads.at(name)), name))
+
     def obey(self, name: str, goal: Place) -> Order:
         """Drive there as soon as the robot rests. An order that is being served ends as cancelled."""
         self.cancel(f"replaced by an order to {name}")
@@ -129,8 +136,8 @@ class Pilot:
 
     def _set_out(self) -> None:
         here = self._here()
-        if self._battery.level < LOW and (docks := self._roads.destinations(lambda s: s.kind == "dock")):
-            goal = min(docks, key=lambda name: (self._roads.length(here, self._roads.at(name)), name))
+        if self._battery.level < LOW and self._roads.destinations(lambda station: station.kind == "dock"):
+            goal = self.nearest_dock()
         else:
             goals = [
                 name for name in self._roads.destinations(_is_workplace) if self._roads.at(name).point != here.point
