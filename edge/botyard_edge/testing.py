@@ -7,6 +7,8 @@ Public, so that plugin authors test as we do::
     hub = HubModel(broker, clock=clock)
     async with Runtime(config, clock=clock, rng=random.Random(1), transport=broker.transport("picker-7")):
         await clock.advance(60.0)
+
+With the hub installed there is more, and less to write: the pytest fixtures of docs/integrators/testing.md.
 """
 
 import asyncio

@@ -104,7 +104,9 @@ class Robot:
 
 
 @pytest.fixture
-def robot(tmp_path: Path) -> Callable[..., Robot]:
+def modelled(tmp_path: Path) -> Callable[..., Robot]:
+    """A robot whose hub is a model, for what the fixture `robot` does not have: odd settings, an end by itself."""
+
     def make(driver: str, given: dict[str, Any], **config: Any) -> Robot:
         return Robot(tmp_path, driver, given, **config)
 

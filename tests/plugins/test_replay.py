@@ -234,9 +234,9 @@ def test_ulog_without_its_package_says_what_to_install(monkeypatch: pytest.Monke
         load_ulog(tmp_path / "x.ulg", all_topics=False)
 
 
-async def test_replay_through_a_small_outbox_and_a_lossy_network_loses_nothing(robot: Any, tmp_path: Path) -> None:
+async def test_replay_through_a_small_outbox_and_a_lossy_network_loses_nothing(modelled: Any, tmp_path: Path) -> None:
     csv(tmp_path, "t [ms],a,b\n" + "".join(f"{i},{i},{'' if i % 3 else -i}\n" for i in range(5000)))
-    player = robot(
+    player = modelled(
         "replay",
         {"file": "log.csv", "speed": "max"},
         exit_when_done=True,
@@ -260,8 +260,8 @@ async def test_replay_through_a_small_outbox_and_a_lossy_network_loses_nothing(r
     assert player.hub.bodies("r1", State)[-1].busy is False
 
 
-async def test_replay_of_a_file_that_is_missing_ends_with_code_one(robot: Any) -> None:
-    player = robot("replay", {"file": "missing.csv", "speed": "max"}, exit_when_done=True)
+async def test_replay_of_a_file_that_is_missing_ends_with_code_one(modelled: Any) -> None:
+    player = modelled("replay", {"file": "missing.csv", "speed": "max"}, exit_when_done=True)
     assert await player.run() == 1
     assert player.hub.bodies("r1", State)[-1].health == "error"
 
@@ -301,11 +301,11 @@ def test_heading_is_clockwise_from_north(yaw: float, expected: float) -> None:
 
 @pytest.mark.recordings
 @pytest.mark.parametrize("topics", ["default", "all"])
-async def test_flight_log_arrives_whole(robot: Any, px4_log: Path, topics: str) -> None:
+async def test_flight_log_arrives_whole(modelled: Any, px4_log: Path, topics: str) -> None:
     import numpy as np
     from pyulog import ULog
 
-    player = robot(
+    player = modelled(
         "replay",
         {"file": str(px4_log), "speed": "max", "start": "recorded", "topics": topics},
         exit_when_done=True,
@@ -343,8 +343,8 @@ async def test_flight_log_arrives_whole(robot: Any, px4_log: Path, topics: str) 
 
 
 @pytest.mark.recordings
-async def test_flight_logs_messages_and_state_are_the_robots(robot: Any, px4_log: Path) -> None:
-    player = robot("replay", {"file": str(px4_log), "speed": "max", "start": "now"}, exit_when_done=True)
+async def test_flight_logs_messages_and_state_are_the_robots(modelled: Any, px4_log: Path) -> None:
+    player = modelled("replay", {"file": str(px4_log), "speed": "max", "start": "now"}, exit_when_done=True)
     assert await player.run() == 0
     events = player.hub.bodies("r1", Event)
     assert len(events) == 18 + 1

@@ -24,7 +24,8 @@ from botyard_edge.testing import VirtualClock
 from botyard_plugins.sim.body import AMBIENT, Battery, Motor
 from botyard_plugins.sim.drive import Drive, Limits
 from botyard_plugins.sim.plan import Plan, Roads, load_plan
-from botyard_schemas import Geo, State, Telemetry
+from botyard_plugins.simulation.testing import MakeRobot, StageClock
+from botyard_schemas import Geo
 from tests.plugins.conftest import ROOT, Notes
 
 WAREHOUSE = ROOT / "plugins" / "botyard_plugins" / "simulation" / "warehouse.yaml"
@@ -379,19 +380,15 @@ def test_warehouse_is_a_site_of_the_hub() -> None:
     assert (site.id, site.width, site.height) == ("warehouse", 40, 24)
 
 
-async def test_robot_on_the_demo_plan_keeps_the_contract(robot: Any) -> None:
-    # The hub model decodes every message against the schemas.
+def test_robot_on_the_demo_plan_keeps_the_contract(robot: MakeRobot, virtual_clock: StageClock) -> None:
     sim = robot("sim", {"start": "dock-3", "geo": {"lat": 47.0, "lon": 8.0}})
-    task = asyncio.create_task(sim.runtime.run())
-    await sim.clock.advance(120)
-    sim.runtime.stop()
-    await sim.clock.advance_until(task.done)
-    states = sim.hub.bodies("r1", State)
-    assert states[-1].pose is not None
-    assert states[-1].geo is not None
-    assert states[-1].battery is not None
-    assert len(sim.hub.bodies("r1", Telemetry)) > 200
-    assert sim.runtime.outbox.dropped == 0
+    virtual_clock.advance(120)
+    assert sim.state.pose is not None
+    assert sim.state.geo is not None
+    assert sim.state.battery is not None
+    assert len(sim.samples("gripper.force")) > 1150
+    assert len(sim.samples("geo")) > 550
+    assert sim.finish() == []  # the hub has checked every message against the schemas
 
 
 async def test_signals_are_declared_and_come_at_their_rate_within_their_range(make_driver: Make) -> None:

@@ -80,7 +80,7 @@ def test_repository_scripts_can_be_executed() -> None:
         ("schemas/botyard_schemas", []),
         ("edge/botyard_edge", ["edge"]),
         ("hub/botyard", ["hub", "postgres"]),
-        ("plugins/botyard_plugins", ["hub", "edge", "ulog", "serial", "i2c", "gpio", "mavlink"]),
+        ("plugins/botyard_plugins", ["hub", "edge", "ulog", "serial", "i2c", "gpio", "mavlink", "test"]),
         ("tests", ["dev"]),
         ("benchmarks", ["dev"]),
         ("tools", ["dev"]),

@@ -66,7 +66,7 @@ def test_wheel_metadata_names_commands_extras_and_license(wheel: zipfile.ZipFile
     metadata = Parser().parsestr(wheel.read(f"{info}/METADATA").decode())
     assert set(metadata.get_all("Provides-Extra", [])) == {
         *("hub", "edge", "postgres", "ulog", "dev"),
-        *("serial", "i2c", "gpio", "mavlink"),
+        *("serial", "i2c", "gpio", "mavlink", "test"),
     }
     assert metadata["License-Expression"] == "Apache-2.0"
     assert f"{info}/licenses/LICENSE" in wheel.namelist()
