@@ -143,9 +143,9 @@ def draft_schema(written: Mapping[str, Any]) -> dict[str, Any]:
     kind = correction.get("kind") if isinstance(correction, Mapping) else None
     if isinstance(kind, str) and kind in whole["$defs"]:
         properties["correction"] = whole["$defs"][kind]
-    elif correction is not None:
+    else:
         properties["correction"] = {
-            "type": "object",
+            "type": ["object", "null"],
             "required": ["kind"],
             "properties": {"kind": {"enum": list(whole["$defs"])}},
         }

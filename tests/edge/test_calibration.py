@@ -1,5 +1,6 @@
 """The calibration of a running robot, through its drivers, the hub's commands and its state."""
 
+import asyncio
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -323,3 +324,141 @@ def test_unknown_names_are_told_with_those_that_are_known(world: World, robot: R
     runtime = Runtime(robot.config, clock=world.clock, rng=random.Random(1), transport=world.broker.transport("r1"))
     with pytest.raises(CalibrationError, match="there is no profile 'x', known are none"):
         runtime.calibration.history("x")
+
+
+async def test_profile_waits_for_a_driver_that_was_not_open_yet(world: World, robot: Robot) -> None:
+    runtime = world.runtime(robot.config)
+    await runtime.calibration.set(read_draft(FORCE), who="anna")
+    state = runtime.calibration.state()
+    assert state is not None
+    assert (state.profiles["force"].status, state.profiles["force"].problem) == (
+        "unused",
+        "no driver publishes the channel f",
+    )
+    async with runtime:
+        await world.clock.advance(5.0)
+        assert robot.status("force") == "applied"
+        assert robot.sent("f")[-1] == 5.0
+        task = asyncio.ensure_future(runtime.__aexit__(None, None, None))
+        await world.finish(task)
+
+
+async def test_file_that_cannot_be_read_is_told_and_the_robot_works_uncalibrated(
+    world: World, scripted: Scripted, tmp_path: Path
+) -> None:
+    (tmp_path / "box.db.calibration").write_text("rubbish\n{}")
+    robot = Robot(world, scripted, folder=tmp_path, outbox=OutboxSettings("box.db"))
+    async with world.running(robot.config, memory(world)):
+        await world.clock.advance(2.0)
+        [event] = robot.events("calibration.loaded")
+        assert event.severity == "error"
+        [reason] = robot.state.health_reasons
+        assert "box.db.calibration cannot be read: its checksum does not match" in reason
+        assert robot.sent("f")[-1] == 3.0
+        await robot.ask("calibration.set", profile=FORCE)
+        assert robot.state.health_reasons == []
+
+
+async def test_bus_has_corrected_samples_and_what_the_driver_said_beside(world: World, robot: Robot) -> None:
+    async with world.running(robot.config) as runtime:
+        await robot.ask("calibration.set", profile={**FORCE, "raw": True})
+        await world.clock.advance(2.0)
+        assert runtime.bus.latest("samples/base/f")[1] == 5.0
+        assert runtime.bus.latest("samples/base/f.raw")[1] == 3.0
+        assert runtime.bus.latest("drivers/base/sample").values == {"f": 3.0}
+
+
+async def test_columns_are_corrected_and_judged_by_their_last_row(world: World, scripted: Scripted) -> None:
+    async def run(driver: Script, port: Port) -> None:
+        while True:
+            now = driver.context.clock.now()
+            await port.publish_columns([now - 500_000, now], {"f": [1.0, 3.0]})
+            await driver.context.clock.sleep(1.0)
+
+    robot = Robot(world, scripted)
+    robot.config = scripted(run, capabilities=CAPABILITIES)
+    async with world.running(robot.config):
+        await robot.ask("calibration.set", profile={**FORCE, "raw": True, "drift": {"band": [0, 4], "window": 3}})
+        await world.clock.advance(10.0)
+        assert robot.status("force") == "drifted"
+    assert robot.sent("f")[-2:] == [1.0, 5.0]
+    assert robot.sent("f.raw")[-2:] == [1.0, 3.0]
+
+
+async def test_motor_that_does_not_do_what_was_wanted_drifts_while_it_is_driven(world: World, robot: Robot) -> None:
+    motor = {"kind": "motor", "command": "drive", "argument": "v"}
+    drift = {"band": [-0.1, 0.1], "reference": "r", "window": 3}
+    robot.values = {"r": 0.2}
+    async with world.running(robot.config):
+        await robot.ask("calibration.set", profile={"name": "left", "correction": motor, "drift": drift})
+        await world.clock.advance(20.0)  # it rests, which tells nothing
+        assert robot.status("left") == "applied"
+        for _ in range(20):
+            world.hub.command("r1", Command(f"d{_}", "drive", world.clock.now() + 60_000_000, {"v": 0.5, "w": 0.0}))
+            await world.clock.advance(0.5)
+        assert robot.status("left") == "drifted"
+        assert "mean difference from r" in str(robot.events("calibration.drifted")[0].message)
+
+
+@pytest.mark.parametrize(
+    ("profile", "sentence"),
+    [
+        ({"name": "a b", "correction": None}, "args.profile.name: "),
+        ({"name": "x"}, 'args.profile: "correction" is a required property'),
+        ({"name": "x", "correction": {"kind": "magic"}}, "args.profile.correction.kind: "),
+        ({"name": "x", "correction": {"channel": "f"}}, 'args.profile.correction: "kind" is a required property'),
+        (
+            {"name": "x", "correction": {"kind": "motor", "command": "fly", "argument": "v"}},
+            "correction: no driver has",
+        ),
+        (
+            {"name": "x", "correction": {"kind": "motor", "command": "drive", "argument": "q"}},
+            "correction: drive has no",
+        ),
+        (
+            {
+                "name": "x",
+                "correction": {"kind": "wheels", "driver": "q", "radius_left": 1, "radius_right": 1, "track": 1},
+            },
+            "correction: the driver q has no wheels, known are base",
+        ),
+        ({**FORCE, "version": 7}, "args.profile: Additional properties are not allowed ('version' was unexpected)"),
+        ({**FORCE, "valid_until": "soon"}, "args.profile.valid_until: 'soon' is no date"),
+    ],
+)
+async def test_profile_that_is_no_profile_is_refused_in_one_sentence(
+    world: World, robot: Robot, profile: dict[str, Any], sentence: str
+) -> None:
+    async with world.running(robot.config):
+        report = await robot.ask("calibration.set", profile=profile)
+        assert report.status == "rejected"
+        assert str(report.reason).startswith(sentence)
+        assert "\n" not in str(report.reason)
+
+
+async def test_axes_that_come_apart_are_held_back_and_told(world: World, scripted: Scripted) -> None:
+    async def run(driver: Script, port: Port) -> None:
+        while True:
+            await port.publish({"x": 1.0, "y": 2.0})
+            await port.publish({"z": 3.0})
+            await driver.context.clock.sleep(1.0)
+
+    robot = Robot(world, scripted)
+    robot.config = scripted(run, capabilities=CAPABILITIES)
+    axes = {"kind": "axes", "channels": ["x", "y", "z"], "matrix": [[1, 0, 0], [0, 1, 0], [0, 0, 1]]}
+    async with world.running(robot.config):
+        await robot.ask("calibration.set", profile={"name": "imu", "correction": axes, "raw": True})
+        count = len(robot.sent("x"))
+        await world.clock.advance(12.0)
+        assert len(robot.sent("x")) <= count + 2
+        assert robot.sent("x.raw")[-1] == 1.0
+        assert robot.status("imu") == "unused"
+
+
+async def test_raw_channel_that_a_driver_has_already_is_refused(world: World, scripted: Scripted) -> None:
+    robot = Robot(world, scripted)
+    capabilities = Capabilities((Channel("f"), Channel("f.raw")))
+    robot.config = scripted(robot._run, capabilities=capabilities)
+    async with world.running(robot.config):
+        report = await robot.ask("calibration.set", profile={**FORCE, "raw": True})
+        assert report.reason == "raw: there is a channel f.raw of a driver already"

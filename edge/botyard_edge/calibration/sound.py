@@ -94,7 +94,7 @@ def _steepest_fall(coefficients: Sequence[float], low: float, high: float) -> tu
     places = [low, *roots(derived(slope), low, high), high]
     where = min(places, key=lambda x: evaluated(slope, x))
     least = evaluated(slope, where)
-    return None if least > 0.0 else (where, least)
+    return None if least > 0.0 else (round(where, 9) + 0.0, least)  # and not -0
 
 
 def roots(coefficients: Sequence[float], low: float, high: float) -> list[float]:
@@ -112,7 +112,7 @@ def _bisected(coefficients: Sequence[float], a: float, b: float) -> float | None
         return a if at_a == 0.0 else b
     if (at_a < 0.0) == (at_b < 0.0):
         return None
-    for _ in range(200):
+    for _ in range(60):
         middle = (a + b) / 2.0
         if middle in (a, b):
             break
