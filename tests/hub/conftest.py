@@ -1,6 +1,7 @@
 """What tests of the hub get."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -35,3 +36,9 @@ def postgres_template(postgres: PostgresServer) -> str:
 def postgres_url(postgres: PostgresServer, postgres_template: str) -> Callable[[], str]:
     """Makes a database for a test, with the tables in it, and gives its URL."""
     return lambda: postgres.url(postgres.create(postgres_template))
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Settings of `running_hub` for a new database, of each kind in turn."""
+    return {"store": {"url": request.getfixturevalue("postgres_url")()}} if request.param == "postgres" else {}

@@ -93,9 +93,15 @@ class FlakyStore:
         self._check()
         await self._store.add_robot(robot)
 
-    async def add_command(self, command: CommandRow) -> None:
+    async def add_command(self, command: CommandRow, event: EventRow | None = None) -> Committed:
         self._check()
-        await self._store.add_command(command)
+        committed: Committed = await self._store.add_command(command, event)
+        return committed
+
+    async def change_command(self, command: CommandRow, event: EventRow | None = None) -> Committed:
+        self._check()
+        committed: Committed = await self._store.change_command(command, event)
+        return committed
 
     async def change_robot(self, robot: RobotRow) -> None:
         self._check()

@@ -270,12 +270,6 @@ ODD_EVENTS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def store(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """The settings of a new database."""
-    return {"store": {"url": request.getfixturevalue("postgres_url")()}} if request.param == "postgres" else {}
-
-
 async def test_events_of_a_plugin_that_no_store_can_take_hold_nothing_up(
     tmp_path: Path, store: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:

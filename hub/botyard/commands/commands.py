@@ -1,43 +1,28 @@
 """What robots are to do: kept before it is sent, and sent again until the robot answers or the deadline has passed."""
 
 import asyncio
-import contextlib
 import itertools
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Self
 
-import msgspec
-
-from botyard.commands.life import Sign, answered, is_open, moved
-from botyard.commands.request import CommandRefusedError, Wanted, checked, same
+from botyard.commands.life import Sign, answered, is_open
+from botyard.commands.reported import Reported, Said, said_in
+from botyard.commands.request import CommandRefusedError, Wanted, row_of, same
+from botyard.commands.rows import Rows
 from botyard.commands.sender import Sender
-from botyard.core.actor import HUB, Actor, robot_actor
+from botyard.core.actor import Actor, robot_actor
 from botyard.core.bus import Bus
-from botyard.core.events import EventNoted, ReportCommitted, RobotLeaving, RobotRetired
+from botyard.core.events import ReportCommitted, RobotRetired
 from botyard.core.tasks import Tasks
 from botyard.fleet.fleet import Fleet
 from botyard.plugin.api import Transport
-from botyard.store.base import CommandRow, CommandStatus, EventRow, ReportRow, Store, StoreError
+from botyard.store.base import CommandRow, ReportRow, Store, StoreError
 from botyard_schemas.clock import Clock
-from botyard_schemas.messages import Report, Severity
 
 log = logging.getLogger(__name__)
 
-# Commands with reports that are not looked at yet.
-MAX_REPORTED = 10_000
 RETRY_AFTER = 1.0
-SEVERITIES: dict[CommandStatus, Severity] = {
-    "sent": "debug",
-    "accepted": "debug",
-    "running": "debug",
-    "failed": "warning",
-    "rejected": "warning",
-    "expired": "warning",
-    "cancelled": "warning",
-}
-
-_report = msgspec.json.Decoder(Report)
 
 
 class Commands:
@@ -52,23 +37,26 @@ class Commands:
         self._bus = bus
         self._clock = clock
         self._tasks = Tasks()
-        self._writing = asyncio.Lock()
-        # by robot and command, by status
-        self._reported: dict[tuple[str, str], dict[str, ReportRow]] = {}
         self._wanted = asyncio.Event()
         self._numbers = itertools.count()
         self._unsubscribe: list[Callable[[], None]] = []
-        self._sender = Sender(fleet, bus, clock, self._move)
+        self._rows = Rows(store, bus, clock)
+        self._sender = Sender(fleet, bus, clock, self._rows)
+        self._outstanding = self._sender.outstanding
+        self._reported = Reported(self._outstanding.expected)
 
     async def __aenter__(self) -> Self:
         for row in await self._store.open_commands():
-            for report in await self._store.reports(row.id):
+            reports = await self._store.reports(row.id)
+            if is_open(row):
+                self._sender.add(row, answered=row.status in ("queued", "sent") and bool(reports))
+            for report in reports:
                 self._note_report(report)
-            if row.status in ("queued", "sent") and (row.robot, row.id) not in self._reported:
-                self._sender.add(row)
+        for robot in self._outstanding.robots():
+            if (record := self._fleet.get(robot)) is None or record.retired:
+                self._sender.give_up(robot, "the robot has retired")
         self._unsubscribe = [
             self._bus.subscribe(ReportCommitted, lambda committed: self._note_report(committed.report)),
-            self._bus.subscribe(RobotLeaving, lambda leaving: self._sender.forget_robot(leaving.robot)),
             self._bus.subscribe(RobotRetired, lambda retired: self._withdraw_all(retired.robot, retired.actor)),
         ]
         await self._tasks.__aenter__()
@@ -101,53 +89,62 @@ class Commands:
         if record is None:
             raise KeyError(robot)
         now = self._clock.now()
-        row = CommandRow(
-            id=wanted.id or f"cmd-{now:x}-{next(self._numbers):x}",
-            robot=robot,
-            name=wanted.name,
-            args=wanted.args,
-            created=now,
-            expires=now + round(wanted.expires_in * 1e6),
-            actor=str(actor),
-            status="queued",
-            changed=now,
-        )
-        checked(row)
-        if wanted.id and (known := await self._store.command(wanted.id)):
+        row = row_of(robot, wanted, f"cmd-{now:x}-{next(self._numbers):x}", str(actor), now)
+        if wanted.id and (known := await self._rows.get(wanted.id)):
             return same(known, row)
-        if record.retired or not record.row.accepted:
-            why = "is retired" if record.retired else "waits to be accepted"
+        if why := self._takes_none(robot):
             raise CommandRefusedError("conflict", f"robot {robot!r} {why}, so nothing is asked of it")
-        self._sender.check_room(robot)
-        try:
-            await self._store.add_command(row)
-        except KeyError:  # the same request came twice at once
-            known = await self._store.command(row.id)
-            if known is None:
-                raise CommandRefusedError("conflict", f"command {row.id!r} cannot be kept, try again") from None
-            return same(known, row)
-        self._tell(row, actor)
-        self._sender.add(row)
+        with self._outstanding.place(row):
+            try:
+                await self._rows.add(row, actor)
+            except KeyError:  # the same request came twice at once, or the robot was removed meanwhile
+                known = await self._rows.get(row.id)
+                if known is None:
+                    raise CommandRefusedError("conflict", f"command {row.id!r} cannot be kept, try again") from None
+                return same(known, row)
+            if self._fleet.get(robot) is not record:
+                raise CommandRefusedError("conflict", f"robot {robot!r} was removed meanwhile, and the command with it")
+            self._sender.add(row)
+        if record.retired:
+            self._sender.give_up(robot, "the robot has retired")
         return row
+
+    def _takes_none(self, robot: str) -> str | None:
+        """Why nothing can be asked of the robot, if so."""
+        record = self._fleet.get(robot)
+        if record is None or self._fleet.leaving(robot):
+            return "is being removed"
+        if record.retired:
+            return "is retired"
+        return None if record.row.accepted else "waits to be accepted"
 
     async def withdraw(self, robot: str, command: str, actor: Actor) -> CommandRow:
         """Cancel a command that was not sent yet. Raises CommandRefusedError, KeyError and StoreError."""
         return await self._tasks.whole(self._withdraw(robot, command, actor), f"hub.commands.withdraw {command}")
 
     async def _withdraw(self, robot: str, command: str, actor: Actor) -> CommandRow:
-        row = await self._store.command(command)
+        row = await self._rows.get(command)
         if row is None or row.robot != robot:
             raise KeyError(command)
         if row.status == "cancelled":
             return row
-        if row.status != "queued" or not self._sender.hold(command):
-            raise CommandRefusedError(
-                "conflict", f"command {command!r} is {row.status}, only queued ones can be cancelled"
-            )
-        reason = f"cancelled by {actor} before it was sent"
-        return (
-            await self._change(command, lambda now: moved(now, Sign.WITHDRAW, self._clock.now(), reason), actor) or row
-        )
+        if row.status != "queued":
+            raise _not_queued(row)
+        one = self._sender.hold(command)
+        if one is None:
+            raise CommandRefusedError("conflict", f"command {command!r} is just being sent, or was sent, perhaps")
+        try:
+            after = await self._rows.move(command, Sign.WITHDRAW, f"cancelled by {actor} before it was sent", actor)
+        except BaseException:
+            self._sender.release(one)  # it goes on as if nobody had asked
+            raise
+        if after is None:
+            raise KeyError(command)
+        self._sender.release(one)
+        self._sender.follow(after)
+        if after.status != "cancelled":
+            raise _not_queued(after)
+        return after
 
     def _withdraw_all(self, robot: str, actor: Actor) -> None:
         self._sender.give_up(robot, f"the robot was retired by {actor}")
@@ -155,14 +152,7 @@ class Commands:
     # --- what robots say
 
     def _note_report(self, row: ReportRow) -> None:
-        """Keep a report for `_follow`. Of each status one is enough: the first, or of progress the last."""
-        key = row.robot, row.command
-        if key not in self._reported and len(self._reported) >= MAX_REPORTED:
-            log.error("a report on command %s is left to the next start of the hub, %d wait", row.command, MAX_REPORTED)
-            return
-        reports = self._reported.setdefault(key, {})
-        if row.status == "running" or row.status not in reports:
-            reports[row.status] = row
+        self._reported.note(row)
         self._wanted.set()
 
     async def _follow(self) -> None:
@@ -170,66 +160,45 @@ class Commands:
             await self._wanted.wait()
             self._wanted.clear()
             while self._reported:
-                robot, command = key = next(iter(self._reported))
-                reports = self._reported.pop(key)
-                try:
-                    await self._take_over(robot, command, list(reports.values()))
-                except StoreError as error:
-                    log.error("the status of command %s cannot be kept, trying again: %s", command, error)
-                    self._reported[key] = {**self._reported.pop(key, {}), **reports}
-                    await self._clock.sleep(RETRY_AFTER)
+                await self._follow_one()
 
-    async def _take_over(self, robot: str, command: str, reports: list[ReportRow]) -> None:
+    async def _follow_one(self) -> None:
+        """Take over what was reported on one command."""
+        taken, robot = self._reported.take(), self._reported.overflowed()
+        try:
+            if taken is not None:
+                await self._take_over(taken[0], taken[1], list(taken[2].values()))
+                taken = None
+            if robot is not None:
+                await self._look_through(robot)
+        except StoreError as error:
+            log.error("what robots report on commands cannot be kept, trying again: %s", error)
+            if taken is not None:
+                self._reported.put_back(*taken)
+            if robot is not None:
+                self._reported.overflow(robot)
+            await self._clock.sleep(RETRY_AFTER)
+
+    async def _look_through(self, robot: str) -> None:
+        """More was reported at once than is kept in memory; the reports are in the store."""
+        for row in await self._store.open_commands(robot):
+            reports = [said_in(report) for report in await self._store.reports(row.id) if report.robot == robot]
+            await self._take_over(robot, row.id, reports)
+
+    async def _take_over(self, robot: str, command: str, reports: Iterable[Said]) -> None:
         def after(row: CommandRow) -> CommandRow:
             if row.robot != robot:
                 log.warning("robot %s reports on command %s, which is for robot %s", robot, command, row.robot)
                 return row
-            for report in reports:
-                row = answered(row, _report.decode(report.body), report.ts)
+            for ts, report in reports:
+                row = answered(row, report, ts)
             return row
 
         self._sender.heard(robot, command)
-        await self._change(command, after, robot_actor(robot))
+        row = await self._rows.change(command, after, robot_actor(robot))
+        if row is not None and row.robot == robot:
+            self._sender.follow(row)
 
-    # --- writing
 
-    async def _move(self, command: str, sign: Sign, reason: str | None = None) -> CommandRow | None:
-        """As the sender sees it."""
-
-        def after(row: CommandRow) -> CommandRow:
-            now = self._clock.now()
-            row = moved(row, sign, now, reason)
-            return msgspec.structs.replace(row, sent=now) if sign is Sign.SEND and is_open(row) else row
-
-        return await self._change(command, after, HUB)
-
-    async def _change(
-        self, command: str, change: Callable[[CommandRow], CommandRow], actor: Actor
-    ) -> CommandRow | None:
-        """Bring a command on, in the store and then for everybody; what it is now, None when it is gone."""
-        async with self._writing:
-            before = await self._store.command(command)
-            if before is None:
-                return None
-            after = change(before)
-            if after is before:
-                return before
-            with contextlib.suppress(KeyError):  # removed with its robot
-                await self._store.change_command(after)
-        if after.status != before.status:
-            self._tell(after, actor)
-        return after
-
-    def _tell(self, row: CommandRow, actor: Actor) -> None:
-        words = f"{row.name} is {row.status}" + (", after the hub had given it up" if row.late else "")
-        event = EventRow(
-            ts=self._clock.now(),
-            robot=row.robot,
-            actor=str(actor),
-            name=f"command.{row.status}",
-            severity=SEVERITIES.get(row.status, "info"),
-            message=f"{words}: {row.reason}" if row.reason else words,
-            data={"command": row.id, "name": row.name, "late": row.late},
-            cause=row.id,
-        )
-        self._bus.publish(EventNoted(actor=actor, event=event))
+def _not_queued(row: CommandRow) -> CommandRefusedError:
+    return CommandRefusedError("conflict", f"command {row.id!r} is {row.status}, only queued ones can be cancelled")

@@ -2,7 +2,8 @@
 
 Reports may come late, twice and out of order. What the robot says counts for more than what the hub assumed: a command
 that was given up and is executed all the same has been executed. And having executed counts for more than having
-refused, since a robot that forgot what it did refuses the copy that comes after the deadline.
+refused, since a robot that forgot what it did refuses the copy that comes after the deadline. So may a robot end what
+the hub has written off as lost.
 """
 
 import enum
@@ -35,6 +36,7 @@ class Sign(enum.Enum):
     SEND = "sent to the robot"
     DEADLINE = "nobody answered until the deadline"
     WITHDRAW = "cancelled at the hub"
+    LOST = "nothing is heard of it any more"
     ACCEPTED = "report `accepted`"
     RUNNING = "report `running`"
     REJECTED = "report `rejected`"
@@ -45,21 +47,23 @@ class Sign(enum.Enum):
 
 
 UNANSWERED = (Stage.QUEUED, Stage.SENT)
+FORGOTTEN = "the robot had begun it, and knows nothing of it any more"
 ASSUMED = (Stage.GIVEN_UP, Stage.WITHDRAWN)
-_BEGUN = (Stage.ACCEPTED, Stage.RUNNING)
+BEGUN = (Stage.ACCEPTED, Stage.RUNNING)
 _REFUSED = (Stage.REJECTED, Stage.EXPIRED)
 # Where each sign leads from each state; a sign that is not named for a state changes nothing there.
 TABLE: dict[Sign, dict[Stage, Stage]] = {
     Sign.SEND: {Stage.QUEUED: Stage.SENT},
     Sign.DEADLINE: dict.fromkeys(UNANSWERED, Stage.GIVEN_UP),
     Sign.WITHDRAW: dict.fromkeys(UNANSWERED, Stage.WITHDRAWN),
+    Sign.LOST: dict.fromkeys(BEGUN, Stage.EXPIRED),
     Sign.ACCEPTED: dict.fromkeys((*UNANSWERED, *ASSUMED), Stage.ACCEPTED),
     Sign.RUNNING: dict.fromkeys((*UNANSWERED, Stage.ACCEPTED, *ASSUMED), Stage.RUNNING),
-    Sign.REJECTED: dict.fromkeys((*UNANSWERED, *_BEGUN, *ASSUMED), Stage.REJECTED),
-    Sign.EXPIRED: dict.fromkeys((*UNANSWERED, *_BEGUN, *ASSUMED), Stage.EXPIRED),
-    Sign.SUCCEEDED: dict.fromkeys((*UNANSWERED, *_BEGUN, *_REFUSED, *ASSUMED), Stage.SUCCEEDED),
-    Sign.FAILED: dict.fromkeys((*UNANSWERED, *_BEGUN, *_REFUSED, *ASSUMED), Stage.FAILED),
-    Sign.CANCELLED: dict.fromkeys((*UNANSWERED, *_BEGUN, *_REFUSED, *ASSUMED), Stage.CANCELLED),
+    Sign.REJECTED: dict.fromkeys((*UNANSWERED, *BEGUN, *ASSUMED), Stage.REJECTED),
+    Sign.EXPIRED: dict.fromkeys((*UNANSWERED, *BEGUN, *ASSUMED), Stage.EXPIRED),
+    Sign.SUCCEEDED: dict.fromkeys((*UNANSWERED, *BEGUN, *_REFUSED, *ASSUMED), Stage.SUCCEEDED),
+    Sign.FAILED: dict.fromkeys((*UNANSWERED, *BEGUN, *_REFUSED, *ASSUMED), Stage.FAILED),
+    Sign.CANCELLED: dict.fromkeys((*UNANSWERED, *BEGUN, *_REFUSED, *ASSUMED), Stage.CANCELLED),
 }
 _STATUS: dict[Stage, CommandStatus] = {
     Stage.QUEUED: "queued",
@@ -86,7 +90,7 @@ def stage_of(command: CommandRow) -> Stage:
 
 def is_open(command: CommandRow) -> bool:
     """Whether something is still to be expected of it."""
-    return stage_of(command) in (*UNANSWERED, *_BEGUN)
+    return stage_of(command) in (*UNANSWERED, *BEGUN)
 
 
 def moved(command: CommandRow, sign: Sign, at: int, reason: str | None = None) -> CommandRow:
@@ -98,7 +102,8 @@ def moved(command: CommandRow, sign: Sign, at: int, reason: str | None = None) -
 
 
 def answered(command: CommandRow, report: Report, at: int) -> CommandRow:
-    """The command after a report that was made at `at` (µs); the same object when it changes nothing."""
+    """The command after a report that was made at `at` (µs); the same object when it changes nothing. A robot that has
+    begun something and says later that it came too late answers the hub's question, and has forgotten what it did."""
     before = stage_of(command)
     after = TABLE[Sign[report.status.upper()]].get(before)
     first = at if command.answered is None else min(at, command.answered)
@@ -111,7 +116,7 @@ def answered(command: CommandRow, report: Report, at: int) -> CommandRow:
         command,
         status=_STATUS[after],
         changed=at,
-        reason=report.reason,
+        reason=FORGOTTEN if before in BEGUN and after is Stage.EXPIRED else report.reason,
         progress=command.progress if report.progress is None else report.progress,
         answered=first,
         late=command.late or before in ASSUMED,

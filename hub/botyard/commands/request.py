@@ -46,15 +46,31 @@ def envelope_of(row: CommandRow, now: int) -> Envelope:
     return Envelope(robot=row.robot, ts=now, body=body)
 
 
-def checked(row: CommandRow) -> None:
-    """Raises CommandRefusedError when the command's message would not keep the contract."""
-    seconds = (row.expires - row.created) / 1e6
-    if not SHORTEST_EXPIRY <= seconds <= LONGEST_EXPIRY:
+def question_of(row: CommandRow, now: int) -> Envelope:
+    """The message that asks what has become of a command: a copy whose deadline has passed by any clock. A robot that
+    executes it does nothing, one that has done so says again how it ended, and one that knows nothing of it refuses."""
+    return envelope_of(msgspec.structs.replace(row, expires=0), now)
+
+
+def row_of(robot: str, wanted: Wanted, spare_id: str, actor: str, now: int) -> CommandRow:
+    """The command as it is kept. Raises CommandRefusedError when its message would not keep the contract."""
+    if not SHORTEST_EXPIRY <= wanted.expires_in <= LONGEST_EXPIRY:
         raise CommandRefusedError(
             "invalid",
-            f"{seconds:g} is not between {SHORTEST_EXPIRY:g} s and {LONGEST_EXPIRY:g} s (seven days)",
+            f"{wanted.expires_in:g} is not between {SHORTEST_EXPIRY:g} s and {LONGEST_EXPIRY:g} s (seven days)",
             "expires_in",
         )
+    row = CommandRow(
+        id=wanted.id or spare_id,
+        robot=robot,
+        name=wanted.name,
+        args=wanted.args,
+        created=now,
+        expires=now + round(wanted.expires_in * 1e6),
+        actor=actor,
+        status="queued",
+        changed=now,
+    )
     try:
         decode(encode(envelope_of(row, row.created)), limit=MAX_BYTES)
     except WireError as error:
@@ -66,6 +82,7 @@ def checked(row: CommandRow) -> None:
         raise CommandRefusedError("invalid", str(error), "args") from error
     except (ValueError, TypeError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         raise CommandRefusedError("invalid", str(error), "args") from error
+    return row
 
 
 def same(known: CommandRow, row: CommandRow) -> CommandRow:

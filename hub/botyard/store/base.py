@@ -292,18 +292,21 @@ class Store(Protocol):
         Events about it that it did not send (without `epoch`) stay: they say who did what to it.
         """
 
-    async def add_command(self, command: CommandRow) -> None:
-        """Raises KeyError when the id is taken. Of those of this robot that have ended, only the latest ones stay."""
+    async def add_command(self, command: CommandRow, event: EventRow | None = None) -> Committed:
+        """Add it, together with the event that tells of it. Of those of this robot that have ended, only the latest
+        ones stay. Raises KeyError when the id is taken, or there is no such robot."""
 
-    async def change_command(self, command: CommandRow) -> None:
-        """Replace the row with the same id. Raises KeyError when there is none."""
+    async def change_command(self, command: CommandRow, event: EventRow | None = None) -> Committed:
+        """Replace the row with the same id, together with the event that tells of it. Raises KeyError when there is
+        none."""
 
     async def command(self, command_id: str) -> CommandRow | None: ...
     async def commands(self, robot: str, *, limit: int = 100, cursor: str | None = None) -> Page[CommandRow]:
         """The robot's commands, newest first. Raises InvalidCursorError."""
 
-    async def open_commands(self) -> list[CommandRow]:
-        """All that have not ended, and those that the hub gave up before a report on them was stored."""
+    async def open_commands(self, robot: str | None = None) -> list[CommandRow]:
+        """All that have not ended, of one robot or of all, and those that ended otherwise than a report on them says
+        that came later."""
 
     async def reports(self, command_id: str, limit: int = 1000) -> list[ReportRow]:
         """The latest reports on a command, in the order of their commits."""

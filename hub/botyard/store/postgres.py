@@ -23,6 +23,7 @@ from botyard.store.base import (
     ChannelRow,
     CommandRow,
     Committed,
+    EventRow,
     Page,
     Position,
     ReportRow,
@@ -257,15 +258,19 @@ class PostgresStore:
         while await self._writer.change(lambda connection: postgres_changes.purge(connection, robot_id)):
             pass
 
-    async def add_command(self, command: CommandRow) -> None:
+    async def add_command(self, command: CommandRow, event: EventRow | None = None) -> Committed:
         """As `Store.add_command`."""
-        values = postgres_changes.command_values(command)
-        await self._writer.change(lambda connection: postgres_changes.add_command(connection, values))
+        values, told = postgres_changes.command_values(command, event)
+        return Committed(
+            await self._writer.change(lambda connection: postgres_changes.add_command(connection, values, told))
+        )
 
-    async def change_command(self, command: CommandRow) -> None:
+    async def change_command(self, command: CommandRow, event: EventRow | None = None) -> Committed:
         """As `Store.change_command`."""
-        values = postgres_changes.command_values(command)
-        await self._writer.change(lambda connection: postgres_changes.change_command(connection, values))
+        values, told = postgres_changes.command_values(command, event)
+        return Committed(
+            await self._writer.change(lambda connection: postgres_changes.change_command(connection, values, told))
+        )
 
     async def command(self, command_id: str) -> CommandRow | None:
         """As `Store.command`."""
@@ -275,9 +280,9 @@ class PostgresStore:
         """As `Store.commands`."""
         return await self._db.run(relations.commands(robot, positive("limit", limit), cursor))
 
-    async def open_commands(self) -> list[CommandRow]:
+    async def open_commands(self, robot: str | None = None) -> list[CommandRow]:
         """As `Store.open_commands`."""
-        return await self._db.run(relations.open_commands())
+        return await self._db.run(relations.open_commands(robot))
 
     async def reports(self, command_id: str, limit: int = 1000) -> list[ReportRow]:
         """As `Store.reports`."""

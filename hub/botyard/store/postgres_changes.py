@@ -1,10 +1,12 @@
 """What people change: robots, and the forgetting of what they sent."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from botyard.store.base import CommandRow, RobotRow, StoreError
+from botyard.store.base import Batch, CommandRow, EventRow, RobotRow, StoreError
+from botyard.store.postgres_batch import INSERT_EVENTS, prepared
 from botyard.store.postgres_ledger import Ledger
 from botyard.store.postgres_server import Connection
 
@@ -56,26 +58,41 @@ async def write_robot(connection: Connection, statement: str, values: tuple[Any,
         raise KeyError(values[0])
 
 
-def command_values(command: CommandRow) -> tuple[Any, ...]:
-    """The columns of the row. Raises StoreError."""
+def command_values(command: CommandRow, event: EventRow | None) -> tuple[tuple[Any, ...], list[Sequence[Any]]]:
+    """The columns of the row, and of the table of events what is to be added there. Raises StoreError."""
     try:
-        return tuple({**msgspec.structs.asdict(command), "args": _json(command.args).decode()}.values())
+        values = tuple({**msgspec.structs.asdict(command), "args": _json(command.args).decode()}.values())
+        return values, prepared(Batch(events=[event])).events if event else []
     except (ValueError, TypeError, RecursionError) as error:
         raise StoreError(f"command {command.id!r} cannot be stored: {error}") from error
 
 
-async def add_command(connection: Connection, values: tuple[Any, ...]) -> None:
-    """Insert the row, and let the oldest ones go. Raises KeyError when there is one with this id."""
+async def add_command(connection: Connection, values: tuple[Any, ...], told: list[Sequence[Any]]) -> list[int]:
+    """Insert the row and the event, and let the oldest ones go; gives the event's id. Raises KeyError when there is one
+    with this id, or no such robot."""
+    if await connection.fetchval("SELECT 1 FROM robot WHERE id = $1", values[1]) is None:
+        raise KeyError(values[0])
     if await connection.fetchval(INSERT_COMMAND, *values) is None:
         raise KeyError(values[0])
     await connection.execute(TRIM_COMMANDS, values[1], KEPT_COMMANDS)
+    return await _tell(connection, told)
 
 
-async def change_command(connection: Connection, values: tuple[Any, ...]) -> None:
-    """Replace what changes of the row. Raises KeyError when there is none."""
+async def change_command(connection: Connection, values: tuple[Any, ...], told: list[Sequence[Any]]) -> list[int]:
+    """Replace what changes of the row, and insert the event; gives its id. Raises KeyError when there is none."""
     changing = values[7:]  # status, changed, reason, progress, sent, answered, late
     if await connection.fetchval(UPDATE_COMMAND, values[0], *changing) is None:
         raise KeyError(values[0])
+    return await _tell(connection, told)
+
+
+async def _tell(connection: Connection, told: list[Sequence[Any]]) -> list[int]:
+    if not told:
+        return []
+    ledger = Ledger(connection)
+    ids = await ledger.insert("event", INSERT_EVENTS, told)
+    await ledger.settle()
+    return ids
 
 
 async def purge(connection: Connection, robot: str) -> bool:

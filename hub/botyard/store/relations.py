@@ -139,11 +139,17 @@ async def quarantined(robot: str | None, reason: str | None, limit: int, cursor:
 
 # What has not ended; the rest of the statuses are final.
 OPEN = ("queued", "sent", "accepted", "running")
+# How a command may end that was executed all the same; and what is executed has come to one of these ends.
+NOT_EXECUTED = ("expired", "cancelled", "rejected")
+EXECUTED = ("succeeded", "failed", "cancelled")
 GIVEN_UP_LOOKED_AT = 1000
+LONGEST_ID = 64
 
 
 async def command(command_id: str) -> CommandRow | None:
-    """The command with this id."""
+    """The command with this id; whatever is no id names none."""
+    if len(command_id) > LONGEST_ID:  # the model would raise
+        return None
     row = await models.Command.get_or_none(command=command_id)
     return None if row is None else _command(row)
 
@@ -159,13 +165,17 @@ async def commands(robot: str, limit: int, cursor: str | None) -> Page[CommandRo
     return Page([_command(row) for row in rows[:limit]], following)
 
 
-async def open_commands() -> list[CommandRow]:
-    """As `Store.open_commands`; of those that were given up, the latest ones are looked at."""
-    rows = await models.Command.filter(status__in=OPEN).order_by("id")
-    given_up = models.Command.filter(status__in=("expired", "cancelled"), answered=None).order_by("-id")
-    by_id = {row.command: row for row in await given_up.limit(GIVEN_UP_LOOKED_AT)}
+async def open_commands(robot: str | None) -> list[CommandRow]:
+    """As `Store.open_commands`; of those that were not executed, as it seems, the latest ones are looked at."""
+    of = {} if robot is None else {"robot": robot}
+    rows = await models.Command.filter(status__in=OPEN, **of).order_by("id")
+    ended = models.Command.filter(status__in=NOT_EXECUTED, **of).order_by("-id")
+    by_id = {row.command: row for row in await ended.limit(GIVEN_UP_LOOKED_AT)}
     if by_id:
-        found = await models.Report.filter(command__in=list(by_id)).distinct().values("command")
+        unanswered = [row.command for row in by_id.values() if row.answered is None]
+        refused = [row.command for row in by_id.values() if row.answered is not None and row.status != "cancelled"]
+        late = Q(command__in=unanswered) | Q(command__in=refused, status__in=EXECUTED)
+        found = await models.Report.filter(late).distinct().values("command")
         rows += [by_id[row["command"]] for row in found]
     return [_command(row) for row in rows]
 

@@ -254,13 +254,13 @@ class SqliteStore:
         while _more.decode(await self._writer.change("purge", _pack(robot_id))):
             pass
 
-    async def add_command(self, command: CommandRow) -> None:
+    async def add_command(self, command: CommandRow, event: EventRow | None = None) -> Committed:
         """As `Store.add_command`."""
-        await self._writer.change("add_command", _command(command))
+        return Committed(_ids.decode(await self._writer.change("add_command", _command(command, event))))
 
-    async def change_command(self, command: CommandRow) -> None:
+    async def change_command(self, command: CommandRow, event: EventRow | None = None) -> Committed:
         """As `Store.change_command`."""
-        await self._writer.change("change_command", _command(command))
+        return Committed(_ids.decode(await self._writer.change("change_command", _command(command, event))))
 
     async def command(self, command_id: str) -> CommandRow | None:
         """As `Store.command`."""
@@ -270,9 +270,9 @@ class SqliteStore:
         """As `Store.commands`."""
         return await self._db.run(relations.commands(robot, positive("limit", limit), cursor))
 
-    async def open_commands(self) -> list[CommandRow]:
+    async def open_commands(self, robot: str | None = None) -> list[CommandRow]:
         """As `Store.open_commands`."""
-        return await self._db.run(relations.open_commands())
+        return await self._db.run(relations.open_commands(robot))
 
     async def reports(self, command_id: str, limit: int = 1000) -> list[ReportRow]:
         """As `Store.reports`."""
@@ -310,8 +310,9 @@ def _robot(robot: RobotRow) -> bytes:
         raise StoreError(f"robot {robot.id!r} cannot be stored: {error}") from error
 
 
-def _command(command: CommandRow) -> bytes:
+def _command(command: CommandRow, event: EventRow | None) -> bytes:
     try:
-        return _pack({**msgspec.structs.asdict(command), "args": _json(command.args).decode()})
+        row = {**msgspec.structs.asdict(command), "args": _json(command.args).decode()}
+        return _pack((row, [] if event is None else [_event(event)]))
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise StoreError(f"command {command.id!r} cannot be stored: {error}") from error

@@ -228,17 +228,20 @@ class Writer:
         if self._db.execute(UPDATE_ROBOT, robot).rowcount == 0:
             raise NotThere(robot["id"])
 
-    def _add_command(self, body: bytes) -> None:
-        command = msgspec.msgpack.decode(body)
-        if self._db.execute("SELECT 1 FROM command WHERE command = ?", (command["id"],)).fetchone():
+    def _add_command(self, body: bytes) -> list[int]:
+        command, events = msgspec.msgpack.decode(body)
+        taken = self._db.execute("SELECT 1 FROM command WHERE command = ?", (command["id"],)).fetchone()
+        if taken or not self._db.execute("SELECT 1 FROM robot WHERE id = ?", (command["robot"],)).fetchone():
             raise NotThere(command["id"])
         self._db.execute(INSERT_COMMAND, command)
         self._db.execute(TRIM_COMMANDS, (command["robot"], KEPT_COMMANDS))
+        return self._ledger.insert("event", INSERT_EVENT, events)
 
-    def _change_command(self, body: bytes) -> None:
-        command = msgspec.msgpack.decode(body)
+    def _change_command(self, body: bytes) -> list[int]:
+        command, events = msgspec.msgpack.decode(body)
         if self._db.execute(UPDATE_COMMAND, command).rowcount == 0:
             raise NotThere(command["id"])
+        return self._ledger.insert("event", INSERT_EVENT, events)
 
     def _purge(self, body: bytes) -> bool:
         """Delete a slice of what a robot sent, and at last the robot; True while there is more to do."""
