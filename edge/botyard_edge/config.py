@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pluggy
 
 from botyard_edge.bus import check_pattern
-from botyard_edge.driver import DriverSpec
+from botyard_edge.driver import DriverSpec, Later
 from botyard_edge.link import LinkSettings
 from botyard_edge.local.page import PageSettings
 from botyard_edge.node import Backoff, RestartPolicy
@@ -226,6 +226,13 @@ def schema_with_options(named: object, known: Mapping[str, DriverSpec]) -> dict[
     return schema
 
 
+def _ready(spec: DriverSpec) -> DriverSpec:
+    """Import the driver now, and not while the robot runs."""
+    if isinstance(spec.factory, Later):
+        spec.factory.load()
+    return spec
+
+
 def make_config(loaded: dict[str, Any], known: Mapping[str, DriverSpec], folder: Path) -> Config:
     """The settings of a whole `robot.yaml` in `folder` that keeps the schema, with its defaults filled in, but for the
     section `safety`."""
@@ -234,7 +241,9 @@ def make_config(loaded: dict[str, Any], known: Mapping[str, DriverSpec], folder:
         robot=loaded["robot"],
         about=About(**loaded["about"]),
         drivers=tuple(
-            DriverSettings(name, known[part["type"]], part["options"], _restart(part["restart"]), part["hang_after"])
+            DriverSettings(
+                name, _ready(known[part["type"]]), part["options"], _restart(part["restart"]), part["hang_after"]
+            )
             for name, part in loaded["drivers"].items()
         ),
         folder=folder,

@@ -5,6 +5,7 @@ publishes samples through its `Port` until it has nothing more to say, and `exec
 the runtime does when a driver fails is said by the error's class.
 """
 
+import importlib
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -32,6 +33,7 @@ __all__ = [
     "DriverSpec",
     "Found",
     "Geo",
+    "Later",
     "Motion",
     "Port",
     "Pose",
@@ -246,6 +248,23 @@ class Driver(ABC):
 
 # A place in a driver's options (keys and indices, from the outside in), and what is to be said of it.
 Found = tuple[tuple[str | int, ...], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Makes drivers of a class whose module is imported only on robots that have such a driver, so that all others save
+    its memory: `Later("my_package.driver", "MyDriver")` as the `factory` of a `DriverSpec`."""
+
+    module: str
+    name: str
+
+    def load(self) -> Callable[[DriverContext], Driver]:
+        """Import the module; the class. Before a robot runs, since that takes a moment."""
+        made: Callable[[DriverContext], Driver] = getattr(importlib.import_module(self.module), self.name)
+        return made
+
+    def __call__(self, context: DriverContext) -> Driver:
+        return self.load()(context)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import functools
 import math
 import random
+from array import array
 from collections.abc import Sequence
 
 from botyard_plugins.sim.plan import Point
@@ -146,6 +147,6 @@ class Noise:
 
 
 @functools.cache
-def _normals() -> tuple[float, ...]:
+def _normals() -> "array[float]":
     rng = random.Random(1)
-    return tuple(rng.gauss(0.0, 1.0) for _ in range(16384))
+    return array("d", (rng.gauss(0.0, 1.0) for _ in range(16384)))

@@ -1,0 +1,313 @@
+"""The driver `mavlink`: a vehicle with PX4 or ArduPilot."""
+
+import asyncio
+import importlib
+import logging
+from collections import deque
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, NamedTuple, Self
+
+from botyard_edge.driver import (
+    Capabilities,
+    Command,
+    CommandFailedError,
+    CommandRejectedError,
+    ConfigurationError,
+    Driver,
+    DriverContext,
+    DriverError,
+    Port,
+    Progress,
+    StateChange,
+)
+from botyard_plugins.mavlink import vehicle as telemetry
+from botyard_plugins.mavlink.actions import Action, actions
+from botyard_plugins.mavlink.address import parse
+from botyard_plugins.mavlink.geometry import Origin
+from botyard_plugins.mavlink.link import GoneError, Link, SilentError
+from botyard_plugins.mavlink.order import Cockpit, Order, hold_message
+from botyard_plugins.mavlink.protocol import AnsweredError, Commands
+from botyard_plugins.mavlink.texts import Said, Texts
+from botyard_plugins.mavlink.vehicle import Vehicle
+from botyard_plugins.mavlink.wires import Wire, make_wire
+from botyard_schemas.messages import Health
+
+log = logging.getLogger(__name__)
+
+DIALECT = "pymavlink.dialects.v20.ardupilotmega"  # holds `common`, which is what PX4 speaks
+# Seconds between two attempts to connect: doubling, since each is an event in the log of a radio or a router.
+RETRY, RETRY_MAX = 1.0, 30.0
+MAX_UNHEARD = 1024  # messages that wait to be published; of more, the oldest go
+STEP = 0.25  # s between two looks at the heartbeat
+FAST = ("GLOBAL_POSITION_INT", "ATTITUDE")
+SLOW = (
+    *("GPS_RAW_INT", "SYS_STATUS", "BATTERY_STATUS", "VFR_HUD", "MISSION_CURRENT", "EXTENDED_SYS_STATE"),
+    *("HOME_POSITION",),
+)
+
+
+class _Heard(NamedTuple):
+    """What followed of a message, to be published."""
+
+    ts: int
+    values: dict[str, Any]
+    state: StateChange
+    said: Said | None
+    reached: int | None
+
+
+class MavlinkDriver(Driver):
+    """Hears one vehicle for as long as the robot runs; one that falls silent is waited for."""
+
+    def __init__(self, context: DriverContext) -> None:
+        super().__init__(context)
+        options = context.options
+        self._origin = Origin(options["origin"], options["origin"]["frame"]) if options["origin"] else None
+        self._actions: dict[str, Action] = {
+            one.spec.name: one for one in actions(self._origin.frame if self._origin else None)
+        }
+        self._texts = Texts(context.clock)
+        self._unheard: deque[_Heard] = deque(maxlen=MAX_UNHEARD)
+        self._some = asyncio.Event()
+        self._trouble: str | None = None
+        self._health: tuple[Health, list[str]] = ("ok", [])
+        # The turn in which a stop was wanted that could not reach the vehicle.
+        self._hold_wanted: int | None = None
+        self._port: Port | None = None
+
+    async def __aenter__(self) -> Self:
+        options = self.context.options
+        try:
+            self._address = parse(options["connection"])
+            # A large module of tables: read elsewhere, and only by who uses it.
+            dialect = await asyncio.to_thread(importlib.import_module, DIALECT)
+            if self._address.kind == "serial":
+                await asyncio.to_thread(importlib.import_module, "serial")
+        except ValueError as error:
+            raise ConfigurationError(f"connection: {error}") from error
+        except ImportError as error:
+            needed = "pyserial" if error.name == "serial" else "pymavlink"
+            raise ConfigurationError(
+                f"the driver mavlink needs the package {needed}: pip install 'botyard[mavlink]'"
+            ) from error
+        self._link = Link(
+            dialect,
+            self.context.clock,
+            system=options["system"],
+            component=options["component"],
+            own_system=options["own_system"],
+            own_component=options["own_component"],
+        )
+        self._vehicle = Vehicle(dialect, self._origin)
+        self._commands = Commands(self._link, options["ack_timeout"], options["attempts"])
+        self._cockpit = Cockpit(self._link, self._vehicle, self._commands, options, self._origin)
+        return self
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            telemetry.channels(self.context.options["rate"], self._origin),
+            tuple(action.spec for action in self._actions.values()),
+        )
+
+    async def run(self, port: Port) -> None:
+        self._port = port
+        prefix = f"edge.mavlink.{self.context.name}"
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._publish(port), name=f"{prefix}.publish")
+            tasks.create_task(self._beat(port), name=f"{prefix}.heartbeat")
+            pause = RETRY
+            while True:
+                try:
+                    async with make_wire(self._address) as wire:
+                        await self._listen(wire, port)
+                except GoneError as error:
+                    await self._note_missing(port, str(error))
+                pause = RETRY if self._link.heard_messages else min(2 * pause, RETRY_MAX)
+                self._link.heard_messages = 0
+                await self.context.clock.sleep(pause)
+
+    async def execute(self, command: Command, progress: Progress) -> dict[str, Any] | None:
+        name = command.name
+        if not self._link.present:
+            raise CommandRejectedError(f"{name}: the vehicle is not connected")
+        try:
+            return await self._actions[name].do(Order(self._cockpit, name, progress), command.args)
+        except (SilentError, GoneError) as error:
+            raise CommandFailedError(f"{name}: {error}; whether the vehicle does it is not known") from error
+
+    async def stop(self) -> None:
+        if not self._link.present:
+            self._hold_wanted = self._cockpit.turn
+            return
+        if self._moves_itself():
+            await self._come_to_rest()
+
+    def halt(self) -> None:
+        modes = self._vehicle.modes
+        if modes is None or not self._link.present or not self._moves_itself():
+            return
+        try:
+            self._link.send(hold_message(self._link, modes))
+        except (SilentError, GoneError) as error:
+            log.warning("the vehicle could not be told to hold: %s", error)
+
+    def _moves_itself(self) -> bool:
+        """Whether a stop is for it: not for one that a pilot flies, nor for one that comes to rest by landing."""
+        vehicle = self._vehicle
+        return vehicle.flies_itself and vehicle.modes is not None and vehicle.mode not in vehicle.modes.landing
+
+    async def _come_to_rest(self) -> None:
+        order = Order(self._cockpit, "stop", _nobody)
+        order.take_over()
+        try:
+            await order.hold()
+        except (DriverError, SilentError, GoneError) as error:
+            sentence = f"the vehicle does not hold its position: {error}"
+            log.error("%s", sentence)
+            if self._port is not None:
+                await self._port.event("mavlink.not_held", "critical", sentence, data={"mode": self._vehicle.mode})
+
+    # --- hearing
+
+    async def _listen(self, wire: Wire, port: Port) -> None:
+        """Hear the vehicle over this wire until the wire ends or is to be made anew. Raises GoneError."""
+        prefix = f"edge.mavlink.{self.context.name}"
+        reading = asyncio.create_task(self._link.read(wire, self._hear), name=f"{prefix}.read")
+        asking: asyncio.Task[None] | None = None
+        clock, timeout = self.context.clock, self.context.options["heartbeat_timeout"]
+        since, there = clock.monotonic(), False
+        try:
+            while not reading.done():
+                await clock.sleep(STEP)
+                now, last = clock.monotonic(), self._link.last_heartbeat
+                if last is not None and now - last > timeout:
+                    self._link.forget()
+                    since, there = now, False
+                    await self._note_missing(port, f"no heartbeat for {timeout:g} s")
+                    if wire.reopens:
+                        raise GoneError("the vehicle fell silent")
+                elif last is not None and not there:
+                    there = True
+                    await self._note_found(port)
+                    asking = await _replaced(asking, self._greet(), f"{prefix}.greet")
+                elif last is None and now - since > timeout:
+                    await self._note_missing(port, self._diagnosis(timeout))
+                    if wire.reopens and now - since > RETRY_MAX:
+                        raise GoneError("no vehicle is there")
+            reading.result()
+        finally:
+            await _replaced(asking)
+            await _replaced(reading)
+
+    def _hear(self, message: Any) -> None:
+        clock, kind = self.context.clock, message.get_type()
+        values, state = self._vehicle.hear(message)
+        said = self._texts.take(message) if kind == "STATUSTEXT" else None
+        if said is not None and said.severity not in ("info", "debug"):
+            self._cockpit.said.append((clock.monotonic(), said.text))
+        if kind == "HEARTBEAT" and (health := self._vehicle.health()) != self._health:
+            self._health = health
+            state.update(self._shown_health())
+        reached = message.seq if kind == "MISSION_ITEM_REACHED" else None
+        if values or state or said is not None or reached is not None:
+            self._unheard.append(_Heard(clock.now(), values, state, said, reached))
+            self._some.set()
+
+    async def _publish(self, port: Port) -> None:
+        while True:
+            await self._some.wait()
+            self._some.clear()
+            while self._unheard:
+                heard = self._unheard.popleft()
+                if heard.values:
+                    await port.publish(heard.values, ts=heard.ts)
+                if heard.state:
+                    port.update_state(**heard.state)
+                if heard.said is not None and heard.said.told:
+                    data = {"skipped": heard.said.skipped} if heard.said.skipped else {}
+                    await port.event("mavlink.text", heard.said.severity, heard.said.text, data=data, ts=heard.ts)
+                if heard.reached is not None:
+                    message = f"item {heard.reached} of the mission is reached"
+                    await port.event("mission.reached", "info", message, data={"item": heard.reached}, ts=heard.ts)
+
+    async def _beat(self, port: Port) -> None:
+        """Our heartbeat, 1 Hz: a vehicle that misses it knows that its ground station is lost."""
+        dialect = self._link.dialect
+        kind = (dialect.MAV_TYPE_GCS, dialect.MAV_AUTOPILOT_INVALID, 0, 0, dialect.MAV_STATE_ACTIVE, 3)
+        while True:
+            with suppress(SilentError, GoneError):  # whoever reads notices and says so
+                self._link.send(dialect.MAVLink_heartbeat_message(*kind))
+            port.alive()
+            await self.context.clock.sleep(1.0)
+
+    async def _greet(self) -> None:
+        """Ask for what is to be published; and let it hold, where that was wanted while it was away."""
+        vehicle = self._vehicle
+        wanted, self._hold_wanted = self._hold_wanted, None
+        if wanted == self._cockpit.turn and vehicle.modes is not None and vehicle.mode not in vehicle.modes.returning:
+            await self.stop()
+        dialect, rate = self._link.dialect, self.context.options["rate"]
+        try:
+            for name in (*FAST, *SLOW):
+                message = getattr(dialect, f"MAVLINK_MSG_ID_{name}")
+                interval = 1e6 / rate if name in FAST else 1e6
+                try:
+                    await self._commands.long(dialect.MAV_CMD_SET_MESSAGE_INTERVAL, float(message), interval)
+                except AnsweredError as error:
+                    log.info("%s is not sent more often: %s", name, error)
+        except (SilentError, GoneError) as error:
+            log.warning("the vehicle was not asked for its telemetry: %s", error)
+
+    # --- whether it is there
+
+    def _diagnosis(self, timeout: float) -> str:
+        link, options = self._link, self.context.options
+        if link.strangers:
+            others = ", ".join(str(number) for number in sorted(link.strangers))
+            return f"system {options['system']} is not heard, but {others}; is the option system right?"
+        if link.heard_messages:
+            return f"MAVLink is heard, but no autopilot with the component {options['component']}"
+        if link.heard_bytes:
+            return "bytes come, but no MAVLink; is the baud rate right?"
+        return f"nothing was heard for {timeout:g} s"
+
+    async def _note_missing(self, port: Port, reason: str) -> None:
+        if self._trouble is not None:
+            return
+        self._trouble = f"{self.context.options['connection']}: no vehicle: {reason}; it is waited for"
+        log.warning("%s", self._trouble)
+        port.update_state(**self._shown_health())
+        await port.event("mavlink.missing", "warning", self._trouble, data={"reason": reason})
+
+    async def _note_found(self, port: Port) -> None:
+        vehicle, system = self._vehicle, self._link.system
+        self._trouble = None
+        name = vehicle.modes.autopilot if vehicle.modes is not None else f"MAV_AUTOPILOT {vehicle.autopilot}"
+        kind = vehicle.kind or f"MAV_TYPE {vehicle.mav_type}"
+        sentence = f"{self.context.options['connection']}: the vehicle is there: {name}, {kind}, system {system}"
+        log.info("%s", sentence)
+        port.update_state(**self._shown_health())
+        data = {"autopilot": name, "vehicle": kind, "system": system}
+        await port.event("mavlink.found", "info", sentence, data=data)
+
+    def _shown_health(self) -> StateChange:
+        health, reasons = self._health
+        if self._trouble is not None:
+            return {"health": "warning", "health_reasons": [self._trouble]}
+        return {"health": health, "health_reasons": reasons}
+
+
+async def _nobody(_: float) -> None:
+    """Hears how far a stop is."""
+
+
+async def _replaced(
+    task: "asyncio.Task[None] | None", work: Coroutine[Any, Any, None] | None = None, name: str = ""
+) -> "asyncio.Task[None] | None":
+    """End the task; another one in its place."""
+    if task is not None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    return asyncio.create_task(work, name=name) if work is not None else None
