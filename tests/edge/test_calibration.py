@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from botyard_edge.calibration import CalibrationError, Store, read_draft
@@ -311,7 +312,8 @@ async def test_what_is_asked_for_twice_makes_one_version(world: World, robot: Ro
         assert len(runtime.calibration.history("force")) == 1
         report = await robot.ask("calibration.history")
         assert report.result == {"versions": 1}
-        assert len(robot.events("calibration.version")) == 1
+        [event] = robot.events("calibration.versions")
+        assert [(one["name"], one["version"]) for one in event.data["profiles"]] == [("force", 1)]
 
 
 async def test_robot_that_is_not_calibrated_pays_nothing(world: World, robot: Robot) -> None:
@@ -462,3 +464,16 @@ async def test_raw_channel_that_a_driver_has_already_is_refused(world: World, sc
     async with world.running(robot.config):
         report = await robot.ask("calibration.set", profile={**FORCE, "raw": True})
         assert report.reason == "raw: there is a channel f.raw of a driver already"
+
+
+async def test_long_history_is_sent_in_messages_that_the_hub_takes(world: World, robot: Robot) -> None:
+    async with world.running(robot.config) as runtime:
+        for number in range(150):
+            draft = read_draft({**FORCE, "note": "n" * 1000, "method": f"attempt {number}"})
+            await runtime.calibration.set(draft, who="anna")
+        await world.clock.advance(5.0)
+        await robot.ask("calibration.history", name="force")
+        sent = [one["version"] for event in robot.events("calibration.versions") for one in event.data["profiles"]]
+        assert sent == list(range(119, 151))
+        runtime.calibration.tell_history()
+    assert all(len(msgspec.json.encode(event)) < 150_000 for event in robot.events("calibration.versions"))

@@ -51,7 +51,7 @@ async def test_versions_that_the_hub_never_heard_of_are_named(tmp_path: Path) ->
         assert by_name["other"]["missing"] == [1]
         assert (by_name["silent"]["versions"], by_name["silent"]["missing"]) == ([], [1])
         for version in (1, 2, 3):
-            await told(running, robot, "version", profile=profile(version))
+            await told(running, robot, "versions", profiles=[profile(version)])
         by_name = {one["name"]: one for one in (await get(running, "robots/r/calibration"))["profiles"]}
         assert by_name["force"]["missing"] == []
 

@@ -1,6 +1,7 @@
 """What people at the robot may ask of the calibration, through its local door."""
 
 import asyncio
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -15,14 +16,19 @@ from botyard_edge.recording import Columns, Sample
 LONGEST, MOST = 120.0, 5_000
 
 
+Samples = dict[str, list[tuple[int, float]]]
+
+
 class Wish(msgspec.Struct, forbid_unknown_fields=True):
-    """What is wanted: all profiles, the versions of one, a change, or what channels say for so many seconds."""
+    """What is wanted: all profiles, the versions of one, a change, or what channels say for so many seconds: `channels`
+    as they are measured, `references` as they are corrected."""
 
     do: Literal["list", "history", "set", "rollback", "remove", "samples"]
     name: str = ""
     version: int = 0
     profile: dict[str, Any] = {}
     channels: list[str] = []
+    references: list[str] = []
     seconds: float = 1.0
 
 
@@ -45,7 +51,7 @@ async def _answer(node: CalibrationNode, bus: Bus, wish: Wish, who: str) -> dict
     if wish.do == "history":
         return {"versions": msgspec.to_builtins(node.history(wish.name))}
     if wish.do == "samples":
-        return {"samples": await _samples(bus, wish.channels, wish.seconds)}
+        return await _sampled(node, bus, wish)
     if wish.do == "set":
         profile = await node.set(read_draft(wish.profile), who=who)
     elif wish.do == "rollback":
@@ -55,12 +61,13 @@ async def _answer(node: CalibrationNode, bus: Bus, wish: Wish, who: str) -> dict
     return {"profile": msgspec.to_builtins(profile), "hash": node.hash}
 
 
-async def _samples(bus: Bus, channels: list[str], seconds: float) -> dict[str, list[tuple[int, float]]]:
-    """Raw samples, times in microseconds, as drivers tell them from now on."""
-    if not 0.0 < seconds <= LONGEST:
-        raise CalibrationError(f"seconds: {seconds:g} is not between 0 and {LONGEST:g}")
-    found: dict[str, list[tuple[int, float]]] = {channel: [] for channel in channels}
-    end = asyncio.get_running_loop().time() + seconds
+async def _sampled(node: CalibrationNode, bus: Bus, wish: Wish) -> dict[str, Any]:
+    """Samples as drivers tell them from now on, times in microseconds."""
+    if not 0.0 < wish.seconds <= LONGEST:
+        raise CalibrationError(f"seconds: {wish.seconds:g} is not between 0 and {LONGEST:g}")
+    raw: Samples = {channel: [] for channel in wish.channels}
+    corrected: Samples = {channel: [] for channel in wish.references}
+    end = asyncio.get_running_loop().time() + wish.seconds
     with bus.subscribe("drivers/**", size=MOST) as told:
         while (left := end - asyncio.get_running_loop().time()) > 0:
             try:
@@ -68,20 +75,24 @@ async def _samples(bus: Bus, channels: list[str], seconds: float) -> dict[str, l
                     item = await told.get()
             except TimeoutError:
                 break
-            _note(item.value, found)
-    return found
+            for ts, values in _rows(item.value):
+                _note(ts, values, raw)
+                corrector = node.corrector if corrected else None
+                _note(ts, values if corrector is None else corrector.corrected(values), corrected)
+    return {"samples": raw, "references": corrected}
 
 
-def _note(value: object, found: dict[str, list[tuple[int, float]]]) -> None:
+def _rows(value: object) -> list[tuple[int, Mapping[str, Any]]]:
     if isinstance(value, Sample):
-        rows: list[tuple[int, Mapping[str, Any]]] = [(value.ts, value.values)]
-    elif isinstance(value, Columns):
+        return [(value.ts, value.values)]
+    if isinstance(value, Columns):
         columns = value.columns
-        rows = [(ts, {name: column[at] for name, column in columns.items()}) for at, ts in enumerate(value.ts)]
-    else:
-        return
-    for ts, values in rows:
-        for channel, samples in found.items():
-            sample = values.get(channel)
-            if isinstance(sample, int | float) and not isinstance(sample, bool) and len(samples) < MOST:
-                samples.append((ts, float(sample)))
+        return [(ts, {name: column[at] for name, column in columns.items()}) for at, ts in enumerate(value.ts)]
+    return []
+
+
+def _note(ts: int, values: Mapping[str, Any], found: Samples) -> None:
+    for channel, samples in found.items():
+        sample = values.get(channel)
+        if isinstance(sample, int | float) and not isinstance(sample, bool) and math.isfinite(sample):
+            samples.extend([(ts, float(sample))][: MOST - len(samples)])

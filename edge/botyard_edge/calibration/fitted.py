@@ -4,7 +4,7 @@ import argparse
 import bisect
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -82,8 +82,8 @@ def _scalars(arguments: argparse.Namespace, reach: Reach) -> list[tuple[float, .
     if arguments.samples is not None:
         return _from_file(arguments, SCALAR)
     if arguments.reference is not None:
-        found = _sampled(reach, [arguments.channel, arguments.reference], arguments.seconds)
-        return list(_paired(found[arguments.channel], found[arguments.reference]))
+        raw, references = _sampled(reach, [arguments.channel], arguments.seconds, [arguments.reference])
+        return list(_paired(raw[arguments.channel], references[arguments.reference]))
     pairs: list[tuple[float, ...]] = []
     for (reference,) in _asked(1, "Set a known value, type it, and press Enter; an empty line ends: "):
         pairs.append((_mean(reach, arguments, [arguments.channel])[0], reference))
@@ -115,14 +115,18 @@ def _asked(count: int, question: str) -> Iterator[tuple[float, ...]]:
 
 
 def _mean(reach: Reach, arguments: argparse.Namespace, channels: list[str]) -> list[float]:
-    found = _sampled(reach, channels, arguments.seconds)
+    found, _ = _sampled(reach, channels, arguments.seconds)
     return [sum(value for _, value in found[channel]) / len(found[channel]) for channel in channels]
 
 
-def _sampled(reach: Reach, channels: list[str], seconds: float) -> dict[str, Any]:
-    found: dict[str, Any] = reach.ask("samples", channels=channels, seconds=seconds)["samples"]
-    for channel in channels:
-        if not found[channel]:
+def _sampled(
+    reach: Reach, channels: list[str], seconds: float, references: Sequence[str] = ()
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Raw samples of channels, and corrected ones of references."""
+    answer = reach.ask("samples", channels=channels, references=references, seconds=seconds)
+    found: tuple[dict[str, Any], dict[str, Any]] = answer["samples"], answer["references"]
+    for channel, samples in [*found[0].items(), *found[1].items()]:
+        if not samples:
             raise CalibrationError(f"no numbers came of channel {channel} within {seconds:g} s")
     return found
 

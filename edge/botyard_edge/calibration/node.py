@@ -13,6 +13,8 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
+import msgspec
+
 from botyard_edge.calibration.correct import Corrector, compensated
 from botyard_edge.calibration.draft import CalibrationError
 from botyard_edge.calibration.drifting import Drifting
@@ -28,6 +30,9 @@ from botyard_schemas.messages import CalibrationState, CalibrationStatus, Event,
 log = logging.getLogger(__name__)
 
 Origin = Literal["local", "hub"]
+
+# Bytes of profiles in one event; the hub takes messages of 256 KiB.
+MAX_EVENT = 100_000
 
 
 class Surroundings(Protocol):
@@ -139,11 +144,9 @@ class CalibrationNode:
     def tell_history(self, name: str | None = None, *, cause: str | None = None) -> int:
         """Send every version of a profile, or of all, as events; gives how many. Raises CalibrationError."""
         versions = [one for key in ([name] if name else sorted(self._history.versions)) for one in self.history(key)]
-        for profile in versions:
-            said = f"version {profile.version} of {profile.name}"
-            self._surroundings.tell(
-                Event("calibration.version", "debug", said, data={"profile": _plain(profile)}, cause=cause)
-            )
+        for some in _packed(versions):
+            said = f"{len(some)} versions of calibration profiles"
+            self._surroundings.tell(Event("calibration.versions", "debug", said, data={"profiles": some}, cause=cause))
         return len(versions)
 
     # --- for the runtime
@@ -163,8 +166,9 @@ class CalibrationNode:
         if self._history.versions or self._trouble:
             severity: Literal["error", "info"] = "error" if self._trouble else "info"
             said = self._trouble or f"{len(self._history.versions)} calibration profiles are applied"
-            data = {"hash": self._hash, "profiles": [_plain(one) for one in self._history.latest]}
-            self._surroundings.tell(Event("calibration.loaded", severity, said[:4096], data=data))
+            for some in _packed(self._history.latest) or [[]]:
+                data = {"hash": self._hash, "profiles": some}
+                self._surroundings.tell(Event("calibration.loaded", severity, said[:4096], data=data))
         return alone
 
     def close(self) -> None:
@@ -326,9 +330,21 @@ class CalibrationNode:
             self._surroundings.health(reasons)
 
 
-def _plain(profile: Profile) -> dict[str, Any]:
-    import msgspec
+def _packed(profiles: Iterable[Profile]) -> list[list[dict[str, Any]]]:
+    """As many together as one event may hold."""
+    packs: list[list[dict[str, Any]]] = []
+    room = 0
+    for profile in profiles:
+        size = len(msgspec.json.encode(profile))
+        if size > room:
+            packs.append([])
+            room = MAX_EVENT
+        packs[-1].append(_plain(profile))
+        room -= size
+    return packs
 
+
+def _plain(profile: Profile) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(profile)
     return plain
 

@@ -1,5 +1,5 @@
 """What robots are calibrated by, and the versions of it. The hub knows what robots tell: the state says what is
-applied, and events hold each version (`calibration.changed`, `.loaded`, `.version`). Changes are commands."""
+applied, and events hold each version (`calibration.changed`, `.loaded`, `.versions`). Changes are commands."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
