@@ -6,7 +6,8 @@ when they no longer hold: all pure. `history` and `store` keep the versions, and
 
 from botyard_edge.calibration.draft import CalibrationError, read_draft
 from botyard_edge.calibration.history import History, differences
-from botyard_edge.calibration.node import CalibrationNode, Surroundings
+from botyard_edge.calibration.node import CalibrationNode
 from botyard_edge.calibration.store import Store
+from botyard_edge.calibration.surroundings import Surroundings
 
 __all__ = ["CalibrationError", "CalibrationNode", "History", "Store", "Surroundings", "differences", "read_draft"]

@@ -11,41 +11,24 @@ The three raise CalibrationError, with one sentence, and then everything is as i
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-import msgspec
-
-from botyard_edge.calibration.correct import Corrector, compensated
+from botyard_edge.calibration.correct import Corrector
 from botyard_edge.calibration.draft import CalibrationError
 from botyard_edge.calibration.drifting import Drifting
 from botyard_edge.calibration.fitting import Fitting
 from botyard_edge.calibration.history import History, differences
+from botyard_edge.calibration.motors import Motors
+from botyard_edge.calibration.packing import packed, plain
 from botyard_edge.calibration.sound import channels_of
 from botyard_edge.calibration.store import Store
+from botyard_edge.calibration.surroundings import Origin, Surroundings
 from botyard_edge.driver import Capabilities, Channel, CommandSpec, Driver
 from botyard_schemas.calibration import Draft, Motor, Profile, Wheels
 from botyard_schemas.clock import Clock
 from botyard_schemas.messages import CalibrationState, CalibrationStatus, Event, ProfileState
 
 log = logging.getLogger(__name__)
-
-Origin = Literal["local", "hub"]
-
-# Bytes of profiles in one event; the hub takes messages of 256 KiB.
-MAX_EVENT = 100_000
-
-
-class Surroundings(Protocol):
-    """What the node has to ask of, and to tell to, the rest of the robot."""
-
-    def moving(self) -> str | None:
-        """What moves the robot now, if anything."""
-
-    def tell(self, event: Event) -> None:
-        """Send an event."""
-
-    def health(self, reasons: list[str]) -> None:
-        """What is wrong with the calibration; the state has changed in any case."""
 
 
 class CalibrationNode:
@@ -76,9 +59,9 @@ class CalibrationNode:
         self._threads = threads
         self._history = History(keep=keep)
         self._hash = self._history.hash
-        self._motors: dict[str, list[Motor]] = {}
         self._fitting = Fitting(drivers)
         self._drifting = Drifting(clock)
+        self._motors = Motors((), self._drifting)
         self._expired: set[str] = set()
         self._reasons: list[str] = []
         self._trouble: str | None = None
@@ -144,7 +127,7 @@ class CalibrationNode:
     def tell_history(self, name: str | None = None, *, cause: str | None = None) -> int:
         """Send every version of a profile, or of all, as events; gives how many. Raises CalibrationError."""
         versions = [one for key in ([name] if name else sorted(self._history.versions)) for one in self.history(key)]
-        for some in _packed(versions):
+        for some in packed(versions):
             said = f"{len(some)} versions of calibration profiles"
             self._surroundings.tell(Event("calibration.versions", "debug", said, data={"profiles": some}, cause=cause))
         return len(versions)
@@ -166,7 +149,7 @@ class CalibrationNode:
         if self._history.versions or self._trouble:
             severity: Literal["error", "info"] = "error" if self._trouble else "info"
             said = self._trouble or f"{len(self._history.versions)} calibration profiles are applied"
-            for some in _packed(self._history.latest) or [[]]:
+            for some in packed(self._history.latest) or [[]]:
                 data = {"hash": self._hash, "profiles": some}
                 self._surroundings.tell(Event("calibration.loaded", severity, said[:4096], data=data))
         return alone
@@ -205,17 +188,7 @@ class CalibrationNode:
 
     def commanded(self, spec: CommandSpec, args: Mapping[str, Any]) -> dict[str, Any]:
         """What the driver gets in place of a velocity command's arguments."""
-        given = dict(args)
-        motion = spec.motion
-        if motion is None or motion.kind != "velocity":
-            return given
-        for motor in self._motors.get(spec.name, ()):
-            value = given.get(motor.argument)
-            known = motor.argument in (*motion.linear, *motion.angular, *motion.other)
-            if known and isinstance(value, int | float) and not isinstance(value, bool):
-                given[motor.argument] = _within(spec, motor.argument, compensated(motor, float(value)))
-                self._drifting.wanted(motor, float(value))
-        return given
+        return self._motors.commanded(spec, args)
 
     # --- how
 
@@ -231,7 +204,7 @@ class CalibrationNode:
         what = f"as it was in version {restores}" if restores else "off" if draft.correction is None else "applied"
         said = f"{profile.name} is {what} now (version {profile.version}, by {profile.who})"
         log.info("calibration: %s", said)
-        data = {"profile": _plain(profile), "before": before[-1].version if before else None, "hash": self._hash}
+        data = {"profile": plain(profile), "before": before[-1].version if before else None, "hash": self._hash}
         self._surroundings.tell(Event("calibration.changed", "info", said[:4096], data=data, cause=cause))
         return profile
 
@@ -273,10 +246,7 @@ class CalibrationNode:
         corrector = Corrector(usable, self._fitting.channels)
         self._drifting.follow(usable)
         self.corrector = corrector if corrector or self._drifting else None
-        self._motors = {}
-        for one in usable:
-            if isinstance(one.correction, Motor):
-                self._motors.setdefault(one.correction.command, []).append(one.correction)
+        self._motors = Motors(usable, self._drifting)
         self._fitting.apply(corrector.raw, {w.driver: w for one in usable if isinstance(w := one.correction, Wheels)})
         self._expired &= {one.name for one in applied}
         self._tell_health(always=True)
@@ -328,29 +298,3 @@ class CalibrationNode:
         if always or reasons != self._reasons:
             self._reasons = reasons
             self._surroundings.health(reasons)
-
-
-def _packed(profiles: Iterable[Profile]) -> list[list[dict[str, Any]]]:
-    """As many together as one event may hold."""
-    packs: list[list[dict[str, Any]]] = []
-    room = 0
-    for profile in profiles:
-        size = len(msgspec.json.encode(profile))
-        if size > room:
-            packs.append([])
-            room = MAX_EVENT
-        packs[-1].append(_plain(profile))
-        room -= size
-    return packs
-
-
-def _plain(profile: Profile) -> dict[str, Any]:
-    plain: dict[str, Any] = msgspec.to_builtins(profile)
-    return plain
-
-
-def _within(spec: CommandSpec, argument: str, value: float) -> float | int:
-    """The value within what the command's own schema allows: a motor gives no more than it can."""
-    schema = spec.args.get("properties", {}).get(argument, {})
-    value = min(max(value, schema.get("minimum", value)), schema.get("maximum", value))
-    return round(value) if schema.get("type") == "integer" else value
