@@ -222,9 +222,9 @@ def test_options_that_cannot_work_are_said_with_file_line_and_key(tmp_path: Path
 
 
 async def test_emergency_stop_input_latches_the_whole_robot_until_it_is_cleared_there(
-    pins: MockFactory, robot: Callable[..., Robot]
+    pins: MockFactory, modelled: Callable[..., Robot]
 ) -> None:
-    whole = robot("gpio", {"devices": {"estop": ESTOP, "wheel": {**WHEEL, "timeout": 60}}})
+    whole = modelled("gpio", {"devices": {"estop": ESTOP, "wheel": {**WHEEL, "timeout": 60}}})
     task = asyncio.create_task(whole.runtime.run())
     await whole.clock.advance(0.1)
     safety = whole.runtime.safety

@@ -729,3 +729,19 @@ def test_robot_yaml_with_a_wrong_connection_says_where_and_what_was_expected(tmp
         f":5: drivers.mavlink.options.connection: 'udp:14550x' does not end with a port, expected {EXAMPLES}",
         ":6: drivers.mavlink.options.system: 255 is our own number (own_system), expected that of the vehicle",
     ]
+
+
+async def test_vehicle_that_was_restarted_within_the_timeout_is_asked_anew_for_its_telemetry(make_driver: Make) -> None:
+    async with flown(make_driver) as flight:
+        flight.peer._intervals.clear()
+        await flight.clock.advance(60.0)
+        assert flight.events() == ["mavlink.found"]
+        assert len(flight.peer._intervals) == 9
+
+
+async def test_arming_leaves_a_mode_in_which_ardupilot_does_not_arm(make_driver: Make) -> None:
+    async with flown(make_driver, "copter") as flight:
+        flight.peer.mode = "BRAKE"
+        await flight.clock.advance(2.0)
+        await flight.command("arm")
+        assert flight.peer.mode == "GUIDED"

@@ -1,15 +1,14 @@
-"""The driver's commands: how each is declared, and what it does.
+"""What the driver's commands do.
 
 A command succeeds when the vehicle is seen to have done it, and not when it is acknowledged. Nothing here disarms a
 vehicle in the air: the value that forces MAV_CMD_COMPONENT_ARM_DISARM is not used.
 """
 
 import math
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from botyard_edge.driver import CommandSpec, Geo, Motion
+from botyard_edge.driver import Geo
 from botyard_plugins.mavlink import missions
 from botyard_plugins.mavlink.geometry import distance
 from botyard_plugins.mavlink.order import AS_IT_IS, CHANGE_MODE, STEP, Order
@@ -24,21 +23,13 @@ Args = Mapping[str, Any]
 Result = dict[str, Any] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
-    """A command: how it is declared, and what it does."""
-
-    spec: CommandSpec
-    do: Callable[[Order, Args], Awaitable[Result]]
-
-
 async def arm(order: Order, args: Args) -> Result:
     """In a mode in which it takes commands, so that it does not wait for a pilot."""
     del args
     if order.vehicle.armed:
         return None
     modes = order.modes
-    if order.vehicle.mode not in (modes.guided, modes.hold):
+    if order.vehicle.mode != modes.guided:  # ArduCopter does not arm where it holds
         await order.change_mode(modes.guided)
     await order.ask("MAV_CMD_COMPONENT_ARM_DISARM", 1.0)
     await order.see(lambda: order.vehicle.armed, lambda: "armed")
@@ -97,6 +88,7 @@ async def goto_local(order: Order, args: Args) -> Result:
 async def hold(order: Order, args: Args) -> Result:
     """Stay where it is."""
     del args
+    order.need_no_pilot()
     order.take_over()
     if order.vehicle.armed:
         await order.hold()
@@ -136,6 +128,7 @@ async def land(order: Order, args: Args) -> Result:
     _need(order, FLYING)
     if not vehicle.armed:
         return None
+    order.need_no_pilot()
     if modes.land is None:
         raise order.rejected("an ArduPilot plane lands in a mission only")
     order.take_over()
@@ -262,80 +255,3 @@ def _way_home(order: Order) -> float:
     """Metres over ground; 0 while one of the two places is not known."""
     geo, home = order.vehicle.geo, order.vehicle.home
     return distance(geo, home) if geo is not None and home is not None else 0.0
-
-
-def _schema(*required: str, **properties: Any) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": properties}
-    return schema | ({"required": list(required)} if required else {})
-
-
-def _number(description: str, least: float, most: float) -> dict[str, Any]:
-    return {"type": "number", "minimum": least, "maximum": most, "description": description}
-
-
-_NOTHING: dict[str, Any] = {"type": "object", "maxProperties": 0}
-_SPEED = {
-    "type": "number",
-    "exclusiveMinimum": 0,
-    "maximum": 200,
-    "description": "m/s over ground; left out, the autopilot's own.",
-}
-_LAT, _LON = _number("Degrees north.", -90, 90), _number("Degrees east.", -180, 180)
-_UP = _number("Metres above home; left out, as high as it is.", -1000, 10000)
-_COORDINATE = {"type": "number", "minimum": -1e6, "maximum": 1e6, "description": "Metres on the plan."}
-
-
-def actions(frame: str | None) -> tuple[Action, ...]:
-    """All of them. `frame` names the plan whose origin is known.
-
-    What leads to places that are not checked declares no motion: it is refused where there are limits that could not be
-    kept. Taking off and returning are declared, since a vehicle that must not return is in greater danger.
-    """
-    on_plan = Motion("goal", linear=("speed",), goal=("x", "y"), frame=frame, straight=True)
-    found = [
-        Action(CommandSpec("arm", "Let the motors turn.", _NOTHING, Motion("goal", lasting=True)), arm),
-        Action(CommandSpec("disarm", "Switch the motors off, on the ground.", _NOTHING, Motion("stop")), disarm),
-        Action(
-            CommandSpec(
-                "takeoff",
-                "Climb to a height.",
-                _schema("altitude", altitude=_number("Metres above home.", 0.5, 1000)),
-                Motion("goal", lasting=True),
-            ),
-            takeoff,
-        ),
-        Action(
-            CommandSpec(
-                "goto",
-                "Go to a position on Earth.",
-                _schema("lat", "lon", lat=_LAT, lon=_LON, altitude=_UP, speed=_SPEED),
-            ),
-            goto,
-        ),
-        Action(CommandSpec("hold", "Stay where it is; a plane circles.", _NOTHING, Motion("stop")), hold),
-        Action(CommandSpec("rtl", "Return home, and land if it is set to.", _NOTHING, Motion("goal")), rtl),
-        Action(CommandSpec("land", "Land where it is.", _NOTHING, Motion("stop")), land),
-        Action(
-            CommandSpec(
-                "mode",
-                "Change the autopilot's mode.",
-                _schema("mode", mode={"type": "string", "description": "As the autopilot calls it, such as LOITER."}),
-            ),
-            mode,
-        ),
-        Action(
-            CommandSpec(
-                "mission_upload",
-                "Store a mission in the vehicle, in place of the one that is there.",
-                _schema("items", items=missions.ITEMS),
-                Motion("none"),
-            ),
-            mission_upload,
-        ),
-        Action(CommandSpec("mission_start", "Fly the mission that is stored.", _NOTHING), mission_start),
-        Action(CommandSpec("mission_clear", "Remove the mission.", _NOTHING, Motion("none")), mission_clear),
-    ]
-    if frame is not None:
-        args = _schema("x", "y", x=_COORDINATE, y=_COORDINATE, z=_UP, speed=_SPEED)
-        found.append(Action(CommandSpec("goto_local", "Go to a point on the plan.", args, on_plan), goto_local))
-    return tuple(found)

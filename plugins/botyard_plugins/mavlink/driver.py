@@ -3,10 +3,9 @@
 import asyncio
 import importlib
 import logging
-from collections import deque
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from botyard_edge.driver import (
     Capabilities,
@@ -22,13 +21,14 @@ from botyard_edge.driver import (
     StateChange,
 )
 from botyard_plugins.mavlink import vehicle as telemetry
-from botyard_plugins.mavlink.actions import Action, actions
 from botyard_plugins.mavlink.address import parse
+from botyard_plugins.mavlink.declared import Action, actions
 from botyard_plugins.mavlink.geometry import Origin
 from botyard_plugins.mavlink.link import GoneError, Link, SilentError
 from botyard_plugins.mavlink.order import Cockpit, Order, hold_message
+from botyard_plugins.mavlink.outgoing import Heard, Outgoing
 from botyard_plugins.mavlink.protocol import AnsweredError, Commands
-from botyard_plugins.mavlink.texts import Said, Texts
+from botyard_plugins.mavlink.texts import Texts
 from botyard_plugins.mavlink.vehicle import Vehicle
 from botyard_plugins.mavlink.wires import Wire, make_wire
 from botyard_schemas.messages import Health
@@ -38,23 +38,15 @@ log = logging.getLogger(__name__)
 DIALECT = "pymavlink.dialects.v20.ardupilotmega"  # holds `common`, which is what PX4 speaks
 # Seconds between two attempts to connect: doubling, since each is an event in the log of a radio or a router.
 RETRY, RETRY_MAX = 1.0, 30.0
-MAX_UNHEARD = 1024  # messages that wait to be published; of more, the oldest go
 STEP = 0.25  # s between two looks at the heartbeat
+# A vehicle that was switched off and on too quickly to be missed has forgotten what it is to send: seconds after which
+# it is asked again.
+QUIET, ASKED_AGAIN = 10.0, 30.0
 FAST = ("GLOBAL_POSITION_INT", "ATTITUDE")
 SLOW = (
     *("GPS_RAW_INT", "SYS_STATUS", "BATTERY_STATUS", "VFR_HUD", "MISSION_CURRENT", "EXTENDED_SYS_STATE"),
     *("HOME_POSITION",),
 )
-
-
-class _Heard(NamedTuple):
-    """What followed of a message, to be published."""
-
-    ts: int
-    values: dict[str, Any]
-    state: StateChange
-    said: Said | None
-    reached: int | None
 
 
 class MavlinkDriver(Driver):
@@ -68,12 +60,12 @@ class MavlinkDriver(Driver):
             one.spec.name: one for one in actions(self._origin.frame if self._origin else None)
         }
         self._texts = Texts(context.clock)
-        self._unheard: deque[_Heard] = deque(maxlen=MAX_UNHEARD)
-        self._some = asyncio.Event()
+        self._outgoing = Outgoing()
         self._trouble: str | None = None
         self._health: tuple[Health, list[str]] = ("ok", [])
         # The turn in which a stop was wanted that could not reach the vehicle.
         self._hold_wanted: int | None = None
+        self._told = 0.0  # when position or attitude came last
         self._port: Port | None = None
 
     async def __aenter__(self) -> Self:
@@ -115,7 +107,7 @@ class MavlinkDriver(Driver):
         self._port = port
         prefix = f"edge.mavlink.{self.context.name}"
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._publish(port), name=f"{prefix}.publish")
+            tasks.create_task(self._outgoing.run(port), name=f"{prefix}.publish")
             tasks.create_task(self._beat(port), name=f"{prefix}.heartbeat")
             pause = RETRY
             while True:
@@ -177,7 +169,7 @@ class MavlinkDriver(Driver):
         reading = asyncio.create_task(self._link.read(wire, self._hear), name=f"{prefix}.read")
         asking: asyncio.Task[None] | None = None
         clock, timeout = self.context.clock, self.context.options["heartbeat_timeout"]
-        since, there = clock.monotonic(), False
+        since, asked, there = clock.monotonic(), 0.0, False
         try:
             while not reading.done():
                 await clock.sleep(STEP)
@@ -188,9 +180,10 @@ class MavlinkDriver(Driver):
                     await self._note_missing(port, f"no heartbeat for {timeout:g} s")
                     if wire.reopens:
                         raise GoneError("the vehicle fell silent")
-                elif last is not None and not there:
-                    there = True
-                    await self._note_found(port)
+                elif last is not None and (not there or now - max(self._told, asked + ASKED_AGAIN - QUIET) > QUIET):
+                    if not there:
+                        await self._note_found(port)
+                    there, asked = True, now
                     asking = await _replaced(asking, self._greet(), f"{prefix}.greet")
                 elif last is None and now - since > timeout:
                     await self._note_missing(port, self._diagnosis(timeout))
@@ -210,27 +203,11 @@ class MavlinkDriver(Driver):
         if kind == "HEARTBEAT" and (health := self._vehicle.health()) != self._health:
             self._health = health
             state.update(self._shown_health())
+        if kind in FAST:
+            self._told = clock.monotonic()
         reached = message.seq if kind == "MISSION_ITEM_REACHED" else None
         if values or state or said is not None or reached is not None:
-            self._unheard.append(_Heard(clock.now(), values, state, said, reached))
-            self._some.set()
-
-    async def _publish(self, port: Port) -> None:
-        while True:
-            await self._some.wait()
-            self._some.clear()
-            while self._unheard:
-                heard = self._unheard.popleft()
-                if heard.values:
-                    await port.publish(heard.values, ts=heard.ts)
-                if heard.state:
-                    port.update_state(**heard.state)
-                if heard.said is not None and heard.said.told:
-                    data = {"skipped": heard.said.skipped} if heard.said.skipped else {}
-                    await port.event("mavlink.text", heard.said.severity, heard.said.text, data=data, ts=heard.ts)
-                if heard.reached is not None:
-                    message = f"item {heard.reached} of the mission is reached"
-                    await port.event("mission.reached", "info", message, data={"item": heard.reached}, ts=heard.ts)
+            self._outgoing.put(Heard(clock.now(), values, state, said, reached))
 
     async def _beat(self, port: Port) -> None:
         """Our heartbeat, 1 Hz: a vehicle that misses it knows that its ground station is lost."""

@@ -83,6 +83,11 @@ class Order:
         if not self.vehicle.armed:
             raise self.rejected("the vehicle is not armed; send arm first")
 
+    def need_no_pilot(self) -> None:
+        """Raises CommandRejectedError where a pilot flies the vehicle, who is not to be interrupted."""
+        if self.vehicle.armed and self.modes and not self.vehicle.flies_itself:
+            raise self.rejected(f"a pilot flies the vehicle in {self.vehicle.mode}")
+
     def take_over(self) -> None:
         """From now on this command moves the vehicle, and no other."""
         self._cockpit.turn += 1

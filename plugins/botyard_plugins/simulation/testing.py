@@ -208,6 +208,10 @@ class StageClock:
                 raise TimeoutError(f"not so within {limit:g} virtual seconds")
             self.advance(STEP)
 
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of a coroutine in the loop of robots and hub, where a device's simulator can live beside them."""
+        return self._stage.run(work)
+
     def now(self) -> int:
         """Microseconds since 1970."""
         self._stage.run(asyncio.sleep(0))
