@@ -139,7 +139,7 @@ class Capabilities:
 
 class StateChange(TypedDict, total=False):
     """The parts of the robot's state that a driver knows; parts that are not named stay as they are. `estop_inputs`
-    are emergency stops that can be pressed, by name, True while one is; each is told when the driver begins, too."""
+    are emergency stops that can be pressed, by name, True while one is; all of them are told when the driver begins."""
 
     mode: Mode
     mode_reason: str | None

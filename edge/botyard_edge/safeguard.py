@@ -90,7 +90,7 @@ class Safeguard:
                 if self._home is not None:
                     command, self._home = self._home, None
                     tasks.create_task(self._go_home(command, self._stopping), name="edge.safety.return")
-                due = self._safety.core.due(self._clock.monotonic())
+                due = self._safety.due(self._clock.monotonic())
                 with self._pulse:
                     woken = await self._wait(due)
                 if not woken:
@@ -128,6 +128,10 @@ class Safeguard:
     def rest(self, reason: str) -> None:
         """Bring the drivers to rest, and end what moves the robot."""
         self._in_loop(lambda: self._rest(reason))
+
+    def hand_over(self, reason: str) -> None:
+        """End what moves the robot, and leave the drivers alone."""
+        self._in_loop(lambda: self._desk.cancel_motion(reason))
 
     def tell(self, event: Event) -> None:
         """Send an event."""

@@ -1,6 +1,7 @@
 """The safety node in a running robot, on virtual time."""
 
 import asyncio
+import math
 import random
 import threading
 import time
@@ -9,12 +10,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from botyard_edge.config import Config, OutboxSettings
 from botyard_edge.driver import Battery, Capabilities, Channel, Command, CommandSpec, Motion, Pose, Progress
 from botyard_edge.memory import MemoryOutbox
 from botyard_edge.runtime import Runtime
 from botyard_edge.safety import ClearRefusedError, LoopWatch, SafetyNode, Store, Watchdog
+from botyard_edge.safety.motion import Commanded, LimitError, limited
 from botyard_edge.safety.policy import Area, Limits, Policy, Watchdogs
 from botyard_edge.testing import VirtualClock, settle
 from botyard_schemas import Event, Report, State
@@ -377,6 +381,153 @@ def test_stream_of_velocities_does_not_make_the_robot_forget_what_else_it_has_do
         assert known.judge(goto, GOTO, lambda _: None).report == Report("goto-1", "succeeded")
         assert known.judge(drive, DRIVE, lambda _: None).report == Report(drive.id, "succeeded")
         known.close()
+
+
+# --- required nodes, inputs, causes, and people
+
+
+async def test_required_node_must_have_begun_and_must_not_have_ended(
+    world: World, robot: Robot, scripted: Scripted
+) -> None:
+    class Slow(Base):
+        async def __aenter__(self) -> Any:
+            await self.context.clock.sleep(5.0)
+            return self
+
+    async def run(driver: Any, port: Any) -> None:
+        robot.port = port
+        port.update_state(estop_inputs={"red": False})
+        await driver.context.clock.sleep(10.0)
+
+    policy = Policy(watchdogs=Watchdogs(required=frozenset({"driver.base"})))
+    settings = scripted(run, capabilities=CAN, driver=Slow, safety=policy)
+    async with world.running(settings) as runtime:
+        await world.clock.advance(1)
+        assert (robot.mode, robot.state.mode_reason) == ("safe", "driver.base does not work yet")
+        assert robot.report(await robot.send("lamp")).status == "rejected", "nobody offers it yet"
+        await world.clock.advance(5)
+        assert robot.mode == "auto"
+        assert robot.events == [], "that a robot starts is no news"
+        assert robot.report(await robot.send("drive", v=1.0)).status == "succeeded"
+        await world.clock.advance(10)
+        assert mode_of(runtime) == "safe"
+        assert runtime.safety.reason == (
+            "driver.base does not work, it is stopped; driver.base does not work, so its emergency stop cannot be heard"
+        )
+        assert robot.events == ["safety.safe", "safety.safe"]
+
+
+def test_node_that_is_required_is_missed_whatever_its_status_is() -> None:
+    policy = Policy(watchdogs=Watchdogs(required=frozenset({"driver.lidar"})))
+    node = SafetyNode(policy, clock=VirtualClock())
+    node.open()
+    assert node.reason == "driver.lidar does not work yet"
+    for status in ("starting", "backoff", "failed", "stopped", "as nobody knows it"):
+        node.node("driver.lidar", "running", None)
+        assert not node.reason
+        node.node("driver.lidar", status, None)
+        assert node.reason == f"driver.lidar does not work, it is {status}"
+
+
+def test_input_that_the_driver_does_not_have_any_more_can_be_cleared(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    latched(tmp_path / "latch", clock).heard("base", {"estop_inputs": {"red": True, "rear": True}})
+    node = latched(tmp_path / "latch", clock)
+    node.heard("base", {"estop_inputs": {"front": False, "rear": True}})
+    with pytest.raises(ClearRefusedError, match="base/rear is pressed"):
+        node.clear("Kim")
+    node.heard("base", {"estop_inputs": {"rear": False}})
+    assert len(node.clear("Kim")) == 2
+    latched(tmp_path / "latch", clock).heard("base", {"estop_inputs": {"front": True}})
+    node = latched(tmp_path / "latch", clock)
+    node.heard("base", {"estop_inputs": {}})
+    assert node.clear("Kim")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_emergency_stop_among_very_many_causes_is_neither_lowered_nor_there_for_ever(order: int) -> None:
+    node = SafetyNode(clock=VirtualClock())
+    many = {f"i{number}": True for number in range(300)}
+    node.heard("io", {"estop_inputs": many})
+    with pytest.raises(ClearRefusedError, match=r"io/i\d+ is pressed"):
+        node.clear("Kim")
+    steps: list[Callable[[], None]] = [
+        lambda: node.estop("a child on the floor"),
+        lambda: node.blocked("the loop is blocked"),
+    ]
+    for step in steps[::order]:
+        step()
+    node.back()
+    for name in list(many)[:-1]:
+        node.heard("io", {"estop_inputs": {name: False}})
+    with pytest.raises(ClearRefusedError, match="io/i299 is pressed"):
+        node.clear("Kim")
+    node.heard("io", {"estop_inputs": {"i299": False}})
+    cleared = node.clear("Kim")
+    assert len(cleared) <= 258
+    assert any(one.level == "estop" and "a child" in one.reason for one in cleared)
+    assert node.reason is None
+
+
+async def test_person_who_takes_over_ends_what_moves_the_robot_and_nobody_takes_it_from_them(
+    world: World, robot: Robot, scripted: Scripted
+) -> None:
+    policy = Policy(watchdogs=Watchdogs(command_timeout=0.5))
+    async with world.running(config(scripted, robot, policy)):
+        going = await robot.send("goto", x=1, y=1)
+        await robot.send("drive", v=1.0)
+        robot.port.update_state(mode="manual")
+        await world.clock.advance(5)
+        assert robot.report(going).status == "cancelled"
+        assert robot.report(going).reason == "base says that a person drives the robot now (manual mode)"
+        assert (robot.base.stops, robot.base.halts) == (0, 0), "which would end the person's driving, too"
+        refused = robot.report(await robot.send("drive", v=1.0))
+        assert refused.reason == "the robot is in manual mode: a person drives it"
+        robot.port.update_state(mode="auto")
+        assert robot.report(await robot.send("drive", v=1.0)).status == "succeeded"
+
+
+# --- limits
+
+
+def allowed(motion: Motion, limits: Limits, args: dict[str, Any], last: Commanded | None = None) -> dict[str, Any]:
+    return limited(motion, args, limits, pose=None, last=last or Commanded(), steady=10.1)
+
+
+@pytest.mark.parametrize("clamps", [True, False])
+@pytest.mark.parametrize("args", [{"vy": 50.0}, {"vx": 0.9, "vy": 0.9}, {"vx": -3.0}, {"vy": -1.0000001}, {}])
+def test_goal_keeps_max_speed_whichever_of_its_components_are_given(args: dict[str, float], clamps: bool) -> None:
+    limits = Limits(max_speed=1.0, on_violation={"max_speed": "clamp"} if clamps else {})
+    motion = Motion("goal", linear=("vx", "vy"))
+    if args and not clamps:
+        with pytest.raises(LimitError, match="exceeds max_speed"):
+            allowed(motion, limits, args)
+        return
+    kept = allowed(motion, limits, args)
+    assert kept.keys() == {"vx", "vy"}, "or the driver would choose the rest of it"
+    assert math.hypot(kept["vx"], kept["vy"]) <= 1.0
+    assert math.hypot(kept["vx"], kept["vy"]) == pytest.approx(1.0)
+
+
+velocities = st.tuples(st.floats(-3, 3), st.floats(-3, 3))
+
+
+@given(before=velocities, wanted=velocities, ago=st.floats(0, 0.5), most=st.floats(0.01, 5))
+def test_acceleration_is_limited_in_every_direction_and_braking_is_not(
+    before: tuple[float, float], wanted: tuple[float, float], ago: float, most: float
+) -> None:
+    motion = Motion("velocity", linear=("vx", "vy"))
+    limits = Limits(max_acceleration=most, on_violation={"max_acceleration": "clamp"})
+    last = Commanded({"vx": before[0], "vy": before[1]}, 10.1 - ago)
+    kept = allowed(motion, limits, {"vx": wanted[0], "vy": wanted[1]}, last)
+    got = kept["vx"], kept["vy"]
+    shares = [number / 1000 for number in range(1001)]
+    nearest = min(math.hypot(got[0] - before[0] * k, got[1] - before[1] * k) for k in shares)
+    assert nearest <= most * ago + 0.01
+    slower = allowed(motion, limits, {"vx": before[0] * 0.3, "vy": before[1] * 0.3}, last)
+    assert (slower["vx"], slower["vy"]) == pytest.approx((before[0] * 0.3, before[1] * 0.3), abs=1e-9)
+    if math.hypot(wanted[0] - before[0], wanted[1] - before[1]) <= most * ago * 0.99:
+        assert got == pytest.approx(wanted), "what can be reached is not cut"
 
 
 # --- the event loop

@@ -1,9 +1,11 @@
 """The safety node under any sequence of commands, faults, restarts and messages of the hub."""
 
+import errno
 import itertools
 import math
 import shutil
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, precondition, rule
 
 from botyard_edge.driver import Command, CommandSpec, Motion, Pose
-from botyard_edge.safety import ClearRefusedError, SafetyNode, Store
+from botyard_edge.safety import Cause, ClearRefusedError, SafetyNode, Store
 from botyard_edge.safety.motion import inside_limits
 from botyard_edge.safety.policy import Area, Limits, Policy, Watchdogs
+from botyard_edge.safety.store import Rewriting
 from botyard_edge.testing import VirtualClock
 from botyard_schemas import Event, Report
 from botyard_schemas.messages import Mode
@@ -48,12 +51,36 @@ sensible = st.fixed_dictionaries(dict.fromkeys(ARGS, st.floats(-2, 2)))
 numbers = st.floats(-10, 30, allow_nan=False) | st.integers(-5, 30) | st.sampled_from([math.inf, "fast", None])
 
 
+class Disk(Store):
+    """One that may be full."""
+
+    full = False
+
+    def keep(self, causes: Iterable[Cause]) -> None:
+        self._check()
+        super().keep(causes)
+
+    def note(self, record: dict[str, Any]) -> None:
+        self._check()
+        super().note(record)
+
+    def rewriting(self, records: Iterable[dict[str, Any]]) -> Rewriting:
+        return self._check if self.full else super().rewriting(records)
+
+    def _check(self, *_: object) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
 class Listener:
     def __init__(self, machine: "SafetyMachine") -> None:
         self.machine = machine
 
     def rest(self, reason: str) -> None:
         self.machine.rests += 1
+
+    def hand_over(self, reason: str) -> None:
+        self.machine.handed_over += 1
 
     def tell(self, event: Event) -> None:
         assert event.message
@@ -83,10 +110,12 @@ class SafetyMachine(RuleBasedStateMachine):
         self.open: set[str] = set()
         self.known: set[str] = set()
         self.events: list[str] = []
-        self.rests = 0
+        self.rests = self.handed_over = 0
+        self.disk = Disk(self.folder / "latch")
         # What the machine knows of the world, and the node must not forget.
         self.pressed = {"red": False, "rear": False}
-        self.unheard: set[str] = set()
+        self.told_inputs = False
+        self.person_drives = False
         self.stopped = False
         self.latched_safe = False
         self.loop_blocked = False
@@ -94,11 +123,13 @@ class SafetyMachine(RuleBasedStateMachine):
         self.start()
 
     def start(self) -> None:
-        self.node = SafetyNode(
-            POLICY, clock=self.clock, store=Store(self.folder / "latch"), strict=True, drivers=["io", "base"]
-        )
+        self.disk = Disk(self.folder / "latch")
+        self.node = SafetyNode(POLICY, clock=self.clock, store=self.disk, strict=True, drivers=["io", "base"])
         self.node.listener = Listener(self)
         self.node.open()
+        assert self.node.mode in ("safe", "estop"), "what it requires does not work yet"
+        self.told_inputs = self.person_drives = False
+        self.node.node("driver.base", "running", None)
         self.node.heard("base", {"pose": Pose("hall", 1.0, 1.0, 0.0)})
         self.node.act(lambda core: core.measured.battery(0.9, now=self.clock.now()))
 
@@ -144,8 +175,9 @@ class SafetyMachine(RuleBasedStateMachine):
             assert abs(args["w"]) <= 0.7
             at, (vx, vy) = self.velocity
             now = self.clock.monotonic()
-            if now - at <= 0.5 and vx * args["vx"] + vy * args["vy"] > 0:
-                assert speed <= math.hypot(vx, vy) + 0.5 * (now - at) + 1e-9
+            if now - at <= 0.5:
+                braked = min(math.hypot(args["vx"] - vx * k, args["vy"] - vy * k) for k in self.between(args, vx, vy))
+                assert braked <= 0.5 * (now - at) + 1e-9, "further than it can come after any braking"
             self.velocity = (now, (args["vx"], args["vy"]))
         elif name == "goto":
             assert abs(args["speed"]) <= 1.2, "also when nobody said how fast"
@@ -153,6 +185,11 @@ class SafetyMachine(RuleBasedStateMachine):
                 assert inside_limits(POLICY.limits, Pose("hall", args["x"], args["y"], 0.0))
         else:
             assert name in HARMLESS | REQUESTS, "what cannot be limited is refused"
+
+    def between(self, args: dict[str, Any], vx: float, vy: float) -> tuple[float, ...]:
+        """Shares of the velocity before: none, all, and the one nearest to the new velocity."""
+        square = vx * vx + vy * vy
+        return 0.0, 1.0, min(1.0, max(0.0, (args["vx"] * vx + args["vy"] * vy) / square if square else 0.0))
 
     # --- the hub
 
@@ -194,8 +231,10 @@ class SafetyMachine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(["red", "rear"]), active=st.booleans())
     def press(self, name: str, active: bool) -> None:
+        if not self.told_inputs:  # the first word says which there are
+            self.pressed = dict.fromkeys(self.pressed, False)
+        self.told_inputs = True
         self.pressed[name] = active
-        self.unheard.discard(name)
         self.stopped |= active
         before = self.rests
         was = self.node.mode
@@ -226,6 +265,8 @@ class SafetyMachine(RuleBasedStateMachine):
         self.block(blocked=False)
         self.move(1.0, 1.0)
         self.node_changes("running")
+        self.node.node("driver.io", "running", None)
+        self.take_over(by_a_person=False)
         self.link(connected=True)
         self.charge(0.9)
         self.clear()
@@ -240,7 +281,16 @@ class SafetyMachine(RuleBasedStateMachine):
         self.node.heard("base", {"pose": Pose("hall", x, y, 0.0)})
         assert inside_limits(POLICY.limits, Pose("hall", x, y, 0.0)) or self.node.mode != "auto"
 
-    @rule(status=st.sampled_from(["running", "backoff", "failed"]))
+    @rule(by_a_person=st.booleans())
+    def take_over(self, by_a_person: bool) -> None:
+        before, rests = self.handed_over, self.rests
+        self.node.heard("base", {"mode": "manual" if by_a_person else "auto"})
+        assert self.handed_over - before == (by_a_person and not self.person_drives)
+        assert self.rests == rests, "a stop would take it from the person again"
+        self.person_drives = by_a_person
+        assert not by_a_person or self.node.mode != "auto"
+
+    @rule(status=st.sampled_from(["running", "starting", "backoff", "failed", "stopped"]))
     def node_changes(self, status: str) -> None:
         self.node.node("driver.base", status, "it broke")
         assert status == "running" or self.node.mode != "auto"
@@ -262,16 +312,24 @@ class SafetyMachine(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.pass_time(seconds)
 
-    @rule(damage=st.sampled_from(["none", "none", "torn ledger", "latch"]))
+    @rule(full=st.booleans())
+    def fill_disk(self, full: bool) -> None:
+        self.disk.full = full
+        if not full:
+            self.pass_time(1.1)
+            assert "safety.disk_recovered" in self.events or "safety.disk_failed" not in self.events
+
+    @precondition(lambda self: not self.disk.full)
+    @rule(damage=st.sampled_from(["none", "none", "torn ledger", "ledger bytes", "latch", "latch bytes"]))
     def crash(self, damage: str) -> None:
         moving = self.node.core.ledger.moving
         self.node.close()
-        if damage == "latch":
-            (self.folder / "latch").write_bytes(b'{"causes": [')
+        if damage.startswith("latch"):
+            (self.folder / "latch").write_bytes(b'{"causes": [' if damage == "latch" else b'{"causes": ["\xff"]}')
             self.stopped, self.pressed = True, dict.fromkeys(self.pressed, False)
-        elif damage == "torn ledger" and (self.folder / "latch.commands").exists():
+        elif damage != "none" and (self.folder / "latch.commands").exists():
             with (self.folder / "latch.commands").open("ab") as file:
-                file.write(b'{"begun": "c9')
+                file.write(b'{"begun": "c9' if damage == "torn ledger" else b'{"begun": "\xff"}\n')
         self.loop_blocked = False
         self.velocity = (-math.inf, (0.0, 0.0))
         self.latched_safe |= moving
@@ -279,7 +337,7 @@ class SafetyMachine(RuleBasedStateMachine):
         assert not moving or self.node.mode != "auto", "killed in motion: it comes back at rest"
         assert not self.open, "everything that was under way is answered"
 
-    @precondition(lambda self: not any(self.pressed.values()))
+    @precondition(lambda self: not any(self.pressed.values()) and not self.disk.full)
     @rule()
     def end_and_begin(self) -> None:
         for command in list(self.open):

@@ -7,7 +7,7 @@ from botyard_schemas.messages import Event, Mode, Severity
 
 # Causes of one kind come from few sources; a misbehaving driver must not make the list grow for ever.
 MAX_CAUSES = 256
-INPUT = "input"
+INPUT, MANY = "input", "many"
 
 
 class Causes:
@@ -16,6 +16,7 @@ class Causes:
     def __init__(self, do: Callable[[Effect], None]) -> None:
         self._do = do
         self._causes: dict[tuple[str, str], Cause] = {}
+        self._untold: set[tuple[str, str]] = set()
 
     def __iter__(self) -> Iterator[Cause]:
         return iter(tuple(self._causes.values()))
@@ -55,27 +56,36 @@ class Causes:
         latched: bool,
         active: bool = True,
         hard: bool = False,
+        quiet: bool = False,
     ) -> None:
-        """There is a cause; one that is there already is only renewed. `hard`: the drivers are halted first."""
+        """There is a cause; one that is there already is only renewed. `hard`: the drivers are halted first. `quiet`:
+        nothing out of the ordinary has happened, and no event tells of it."""
         key = (kind, source)
         known = self._causes.get(key)
         if known is None and len(self._causes) >= MAX_CAUSES:
-            key, reason = ("many", "many"), f"there are more than {MAX_CAUSES} causes, the latest: {reason}"
-            latched = True
+            # One for each level, so that none hides a graver one; and not active, since nobody could tell when it ends.
+            key, reason = (MANY, level), f"there are more than {MAX_CAUSES} causes, the latest: {reason}"
+            latched, active = True, False
             known = self._causes.get(key)
         cause = Cause(level, *key, reason, now if known is None else known.since, latched, active)
         if known is not None and (known.level, known.latched, known.active) == (level, latched, active):
             if not active:  # somebody asks once more
                 self._do(Rest(reason, hard=level == "estop"))
+            if key in self._untold and not quiet:
+                self._causes[key] = cause
+                self._tell_of(cause)
+            elif key[0] == MANY:
+                self._causes[key] = cause  # it names the latest
             return
         self._causes[key] = cause
         if known is None or active:
             self._do(Rest(reason, hard=hard or level == "estop"))
         if latched or (known is not None and known.latched):
             self._do(Keep(self.latched))
-        if known is None or (active and not known.active):
-            severity: Severity = "critical" if level == "estop" else "warning"
-            self._tell(f"safety.{level}", severity, reason, cause)
+        if quiet and known is None:
+            self._untold.add(key)
+        elif known is None or (active and not known.active):
+            self._tell_of(cause)
 
     def end(self, kind: str, source: str) -> None:
         """The cause has gone; a latched one stays, and can now be cleared."""
@@ -88,7 +98,10 @@ class Causes:
                 cause.level, kind, source, cause.reason, cause.since, latched=True, active=False
             )
             self._do(Keep(self.latched))
-        self._tell("safety.cause_gone", "info", f"has gone: {cause.reason}", cause)
+        if (kind, source) in self._untold:
+            self._untold.discard((kind, source))
+        else:
+            self._tell("safety.cause_gone", "info", f"has gone: {cause.reason}", cause)
 
     def clear(self, who: str, why: str = "") -> tuple[Cause, ...]:
         """Remove what is latched; `why` is for the record. Raises ClearRefusedError while a cause of it lasts."""
@@ -105,9 +118,19 @@ class Causes:
             self._tell("safety.cleared", "info", told)
         return cleared
 
+    def lasts(self, kind: str, source: str) -> bool:
+        """Whether there is this cause, and it has not gone."""
+        cause = self._causes.get((kind, source))
+        return cause is not None and cause.active
+
     def sources(self, kind: str) -> frozenset[str]:
         """Where causes of this kind come from."""
         return frozenset(source for known, source in self._causes if known == kind)
+
+    def _tell_of(self, cause: Cause) -> None:
+        self._untold.discard((cause.kind, cause.source))
+        severity: Severity = "critical" if cause.level == "estop" else "warning"
+        self._tell(f"safety.{cause.level}", severity, cause.reason, cause)
 
     def _tell(self, name: str, severity: Severity, message: str, cause: Cause | None = None) -> None:
         mode: Mode | str = self.level or "none"

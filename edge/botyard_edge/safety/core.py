@@ -8,7 +8,20 @@ from typing import Any
 from botyard_edge.driver import Command, CommandSpec, Motion
 from botyard_edge.safety.absence import Absence
 from botyard_edge.safety.causes import INPUT, Causes
-from botyard_edge.safety.effects import Answer, Cause, Effect, Keep, Note, Record, Rest, Return, Tell, Verdict
+from botyard_edge.safety.effects import (
+    Answer,
+    Cause,
+    ClearRefusedError,
+    Effect,
+    HandOver,
+    Keep,
+    Note,
+    Record,
+    Rest,
+    Return,
+    Tell,
+    Verdict,
+)
 from botyard_edge.safety.ledger import Begun, Ledger
 from botyard_edge.safety.measured import Measured
 from botyard_edge.safety.motion import Commanded, LimitError, at_rest, limited
@@ -38,7 +51,7 @@ class SafetyCore:
         self.absence = Absence(policy.watchdogs, self.ledger, dock)
         self._strict = strict
         self._modes: dict[str, Mode] = {}
-        self._inputs: dict[str, set[str]] = {}
+        self._inputs: dict[str, dict[str, bool]] = {}
         self._last = Commanded()
         self._stale_at: float | None = None
         self._clocks: tuple[int, float] | None = None
@@ -83,6 +96,9 @@ class SafetyCore:
         if moving:
             reason = f"the edge ended without warning while the robot moved ({', '.join(sorted(set(moving)))})"
             self.causes.begin("safe", "restart", "edge", reason, now=now, latched=True, active=False)
+        for node in sorted(self.policy.watchdogs.required):
+            reason = f"{node} does not work yet"
+            self.causes.begin("safe", "node", node, reason, now=now, latched=False, quiet=True)
         self._at_rest()
 
     # --- commands
@@ -109,23 +125,30 @@ class SafetyCore:
             return self._obey(command, now)
         if isinstance(spec, str):
             return self.refuse(command, spec)
+        wrong = self._wrong(command, spec, problem)
+        args: dict[str, Any] = {}
+        if wrong is None:
+            try:
+                args = self._limited(spec.motion, command.args, steady)
+                if args != command.args and (wrong := problem(args)):
+                    wrong = f"{wrong} (after it was limited)"
+                if wrong is None:
+                    return self._begin(command, spec.motion, args, steady)
+            except LimitError as error:
+                wrong = str(error)
+        return self.refuse(command, wrong, stream=spec.motion is not None and spec.motion.kind == "velocity")
+
+    def _wrong(
+        self, command: Command, spec: CommandSpec, problem: Callable[[Mapping[str, Any]], str | None]
+    ) -> str | None:
+        """Why the command cannot be executed now, whatever the limits on its arguments say; None: it can."""
         if len(self.ledger.running) >= MAX_RUNNING:
-            return self.refuse(command, f"{MAX_RUNNING} commands are being executed already")
+            return f"{MAX_RUNNING} commands are being executed already"
         if wrong := problem(command.args):
-            return self.refuse(command, wrong)
-        motion = spec.motion
-        if motion is None or motion.kind not in HARMLESS:
-            if self.mode != "auto":
-                return self.refuse(command, self._not_in_this_mode())
-            if blind := self.measured.blind():
-                return self.refuse(command, blind)
-        try:
-            args = self._limited(motion, command.args, steady)
-            if args != command.args and (wrong := problem(args)):
-                return self.refuse(command, f"{wrong} (after it was limited)")
-            return self._begin(command, motion, args, steady)
-        except LimitError as error:
-            return self.refuse(command, str(error))
+            return wrong
+        if spec.motion is None or spec.motion.kind not in HARMLESS:
+            return self.measured.blind() if self.mode == "auto" else self._not_in_this_mode()
+        return None
 
     def finish(self, report: Report, spec: CommandSpec | None = None) -> None:
         """A command that was begun has ended."""
@@ -176,11 +199,11 @@ class SafetyCore:
             return "the robot is in manual mode: a person drives it"
         return f"the robot is in {self.mode} mode: {self.reason}"
 
-    def refuse(self, command: Command, reason: str, *, expired: bool = False) -> Verdict:
+    def refuse(self, command: Command, reason: str, *, expired: bool = False, stream: bool = False) -> Verdict:
         """The command is not executed, for this reason."""
         cut = reason if len(reason) <= REASON_LENGTH else reason[: REASON_LENGTH - 1] + "…"
         report = Report(command.id, "expired" if expired else "rejected", reason=cut)
-        self._end(report)
+        self._do(Note(self.ledger.end(report, stream=stream, refused=True)))
         return Verdict(report=report)
 
     def _end(self, report: Report, *, answer: bool = False) -> None:
@@ -200,14 +223,23 @@ class SafetyCore:
 
     def clear(self, who: str, why: str = "") -> tuple[Cause, ...]:
         """Somebody at the robot lifts what is latched. Raises ClearRefusedError."""
+        pressed = (f"{driver}/{name}" for driver, inputs in self._inputs.items() for name in inputs if inputs[name])
+        # Where there are too many causes, an input that is pressed may have none of its own.
+        if hidden := [one for one in pressed if not self.causes.lasts(INPUT, one)]:
+            raise ClearRefusedError(f"cannot be cleared while its cause lasts: {hidden[0]} is pressed")
         return self.causes.clear(who, why)
 
     def inputs(self, driver: str, pressed: Mapping[str, bool], *, now: int) -> None:
         """A driver says how its emergency-stop inputs are."""
         self.causes.end("input_lost", driver)
-        known = self._inputs.setdefault(driver, set())
+        if driver not in self._inputs:
+            # One that was pressed before the restart, and that the driver does not have any more.
+            for source in self.causes.sources(INPUT):
+                if source.startswith(f"{driver}/") and source.removeprefix(f"{driver}/") not in pressed:
+                    self.causes.end(INPUT, source)
+        known = self._inputs.setdefault(driver, {})
         for name, active in pressed.items():
-            known.add(name)
+            known[name] = active
             source = f"{driver}/{name}"
             if active:
                 self.causes.begin("estop", INPUT, source, f"{source} is pressed", now=now, latched=True)
@@ -215,8 +247,11 @@ class SafetyCore:
                 self.causes.end(INPUT, source)
 
     def driver_mode(self, driver: str, mode: Mode, reason: str | None, *, now: int) -> None:
-        """A driver says which mode its robot is in; one that is stopped there is stopped here."""
-        self._modes[driver] = "manual" if mode == "manual" else "auto"
+        """A driver says which mode its robot is in; one that is stopped there is stopped here. When a person takes
+        over, what moves the robot ends; the drivers are not told to stop, which would take it from the person again."""
+        was, self._modes[driver] = self._modes.get(driver), "manual" if mode == "manual" else "auto"
+        if mode == "manual" and was != "manual":
+            self._do(HandOver(f"{driver} says that a person drives the robot now (manual mode)"))
         if mode == "estop":
             self.causes.begin("estop", INPUT, driver, f"{driver}: {reason or 'estop'}", now=now, latched=True)
         else:
@@ -229,16 +264,16 @@ class SafetyCore:
     def node(self, name: str, status: str, error: str | None, *, now: int) -> None:
         """A node's status has changed."""
         driver = name.removeprefix("driver.")
-        down = status in ("failed", "backoff")
-        if down:
+        works = status == "running"
+        if works:
+            self.causes.end("node", name)
+        else:
             self.absence.busy(driver, now=False)
-        if name in self.policy.watchdogs.required:
-            if down:
-                reason = f"{name} does not work: {error}"
-                self.causes.begin("safe", "node", name, reason, now=now, latched=False)
-            elif status == "running":
-                self.causes.end("node", name)
-        if down and self._inputs.get(driver):
+        if not works and name in self.policy.watchdogs.required:
+            reason = f"{name} does not work" + (f": {error}" if error else f", it is {status}")
+            # That it starts is no news; had it worked before, something else has been told of it.
+            self.causes.begin("safe", "node", name, reason, now=now, latched=False, quiet=status == "starting")
+        if not works and self._inputs.get(driver):
             reason = f"{name} does not work, so its emergency stop cannot be heard"
             self.causes.begin("safe", "input_lost", driver, reason, now=now, latched=False)
 
@@ -297,7 +332,7 @@ class SafetyCore:
 
     def _do(self, effect: Effect) -> None:
         self.effects.append(effect)
-        if isinstance(effect, Rest):
+        if isinstance(effect, Rest | HandOver):
             self._at_rest()
 
     def _at_rest(self) -> None:
@@ -309,5 +344,5 @@ class SafetyCore:
     def drain(self) -> list[Effect]:
         """What is to be done now; rest first, then what must be remembered."""
         made, self.effects = self.effects, []
-        order: dict[type[Effect], int] = {Rest: 0, Keep: 1, Note: 2, Return: 3}
+        order: dict[type[Effect], int] = {Rest: 0, HandOver: 0, Keep: 1, Note: 2, Return: 3}
         return sorted(made, key=lambda effect: order.get(type(effect), 4))

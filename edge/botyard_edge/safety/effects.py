@@ -37,6 +37,13 @@ class Rest:
 
 
 @dataclass(frozen=True, slots=True)
+class HandOver:
+    """End what moves the robot, and leave the drivers alone: a person has taken over."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Keep:
     """Have these causes on the disk before anything else happens."""
 
@@ -71,7 +78,7 @@ class Answer:
     report: Report
 
 
-Effect = Rest | Return | Keep | Note | Tell | Answer
+Effect = Rest | HandOver | Return | Keep | Note | Tell | Answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,24 @@
 """Which commands were begun and how they ended, so that none is executed twice, whatever is sent again or restarted."""
 
+import itertools
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from botyard_edge.safety.effects import Record
 from botyard_schemas.messages import Report
 
-# Ends of commands that are remembered, and of velocities, which come in streams and must not push out the others.
-REMEMBERED, OF_STREAMS = 4096, 512
-# Bytes of a report above which its result is not remembered.
-LARGE = 4096
+# Ends of commands that are remembered: of those that were executed, and of those that were refused. Velocities come in
+# streams. None of the three pushes out another.
+REMEMBERED, REFUSED, OF_STREAMS = 4096, 4096, 512
+# Bytes of a report above which its result is not remembered, and characters of its reason that are: the hub had all of
+# it, in the report itself.
+LARGE, REASON = 512, 256
+
+Kind = Literal["executed", "refused", "stream"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +38,11 @@ class Ledger:
     def __init__(self) -> None:
         self.running: dict[str, Begun] = {}
         self.lasting: str | None = None
-        self._ends: OrderedDict[str, Report] = OrderedDict()
-        self._streams: OrderedDict[str, Report] = OrderedDict()
+        self._ends: dict[Kind, OrderedDict[str, Report]] = {kind: OrderedDict() for kind in _MOST}
 
     def end_of(self, command: str) -> Report | None:
         """The final report of a command, when it is remembered."""
-        return self._ends.get(command) or self._streams.get(command)
+        return next((found for ends in self._ends.values() if (found := ends.get(command)) is not None), None)
 
     @property
     def moving(self) -> bool:
@@ -50,19 +54,23 @@ class Ledger:
         self.running[command] = begun
         if begun.lasting:
             self.lasting = begun.name
-        return {"begun": command, "name": begun.name, "moves": begun.moves, "lasting": begun.lasting}
+        return _begun(command, begun)
 
-    def end(self, report: Report, *, stream: bool = False) -> Record:
-        """A command has ended, or was refused."""
+    def end(self, report: Report, *, stream: bool = False, refused: bool = False) -> Record:
+        """A command has ended, or was `refused`. It may be one of a `stream`."""
         begun = self.running.pop(report.command, None)
-        stream = stream or (begun is not None and begun.stream)
-        if len(msgspec.json.encode(report)) > LARGE:
+        if report.reason is not None and len(report.reason) > REASON:
+            report = msgspec.structs.replace(report, reason=report.reason[: REASON - 1] + "…")
+        if report.result is not None and len(msgspec.json.encode(report)) > LARGE:
             report = msgspec.structs.replace(report, result=None)
-        ends, most = (self._streams, OF_STREAMS) if stream else (self._ends, REMEMBERED)
+        kind: Kind = "refused" if refused else "executed"
+        if stream or (begun is not None and begun.stream):
+            kind = "stream"
+        ends = self._ends[kind]
         ends[report.command] = report
-        if len(ends) > most:
+        if len(ends) > _MOST[kind]:
             ends.popitem(last=False)
-        return _ended(report, stream=stream)
+        return _ended(report, kind)
 
     def rest(self) -> Record | None:
         """The robot was brought to rest; None when it did not move on by itself."""
@@ -71,17 +79,12 @@ class Ledger:
         self.lasting = None
         return {"rest": True}
 
-    def records(self) -> list[Record]:
-        """The least records from which `replay` makes the same ledger again."""
-        made = [_ended(report, stream=False) for report in self._ends.values()]
-        made += [_ended(report, stream=True) for report in self._streams.values()]
-        if self.lasting is not None:
-            made.append({"moves_on": self.lasting})
-        made += [
-            {"begun": command, "name": one.name, "moves": one.moves, "lasting": one.lasting}
-            for command, one in self.running.items()
-        ]
-        return made
+    def records(self) -> Iterator[Record]:
+        """The least records from which `replay` makes the same ledger again. As it is now, whenever they are taken."""
+        ended = [(kind, tuple(ends.values())) for kind, ends in self._ends.items()]
+        rest: list[Record] = [] if self.lasting is None else [{"moves_on": self.lasting}]
+        rest += [_begun(command, one) for command, one in self.running.items()]
+        return itertools.chain((_ended(report, kind) for kind, reports in ended for report in reports), rest)
 
     def replay(self, records: Iterable[Record]) -> None:
         """Take over what an earlier process wrote. Records that make no sense are passed over."""
@@ -90,7 +93,8 @@ class Ledger:
                 self.begin(str(record["begun"]), Begun(*(_of(record, key) for key in ("name", "moves", "lasting"))))
             elif "end" in record:
                 try:
-                    self.end(msgspec.convert(record["end"], Report), stream=bool(record.get("stream")))
+                    report = msgspec.convert(record["end"], Report)
+                    self.end(report, stream=bool(record.get("stream")), refused=bool(record.get("refused")))
                 except msgspec.ValidationError:
                     continue
             elif "moves_on" in record:
@@ -99,8 +103,15 @@ class Ledger:
                 self.lasting = None
 
 
-def _ended(report: Report, *, stream: bool) -> Record:
-    return {"end": msgspec.to_builtins(report), **({"stream": True} if stream else {})}
+_MOST: dict[Kind, int] = {"executed": REMEMBERED, "refused": REFUSED, "stream": OF_STREAMS}
+
+
+def _begun(command: str, begun: Begun) -> Record:
+    return {"begun": command, "name": begun.name, "moves": begun.moves, "lasting": begun.lasting}
+
+
+def _ended(report: Report, kind: Kind) -> Record:
+    return {"end": msgspec.to_builtins(report), **({} if kind == "executed" else {kind: True})}
 
 
 def _of(record: Record, key: str) -> Any:

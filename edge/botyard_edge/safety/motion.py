@@ -13,6 +13,8 @@ from botyard_schemas.validation import shortened
 
 # Seconds between two commands of a stream of velocities at most, where no watchdog says it.
 BETWEEN = 0.5
+# What the last digits of a velocity may differ by, as a share of it.
+ROUNDING = 1e-9
 
 
 class LimitError(ValueError):
@@ -31,12 +33,23 @@ class Commanded:
         """What these arguments ask for."""
         return cls({name: _number(args, name) for name in motion.linear}, steady)
 
-    def along(self, velocity: Mapping[str, float]) -> float:
-        """The speed that goes on in the direction of the new velocity: 0 when it turns round."""
-        if self.velocity.keys() != velocity.keys():
-            return 0.0
-        ahead = sum(self.velocity[name] * value for name, value in velocity.items())
-        return math.hypot(*self.velocity.values()) if ahead >= 0.0 else 0.0
+    def towards(self, velocity: Mapping[str, float], change: float) -> float:
+        """The greatest speed in the direction of the new velocity that can be reached with this change of it, in m/s.
+
+        Braking costs nothing, so whatever lies between standing still and the velocity so far is where the change may
+        begin: the speed is that at which the direction leaves the points within `change` of that line.
+        """
+        before, wanted = math.hypot(*self.velocity.values()), math.hypot(*velocity.values())
+        if self.velocity.keys() != velocity.keys() or not before or not wanted:
+            return change
+        ahead = sum(self.velocity[name] * value for name, value in velocity.items()) / wanted
+        aside = math.hypot(*(self.velocity[name] - value / wanted * ahead for name, value in velocity.items()))
+        change += ROUNDING * before  # slowing down on a straight line is never refused for the last digit
+        if ahead <= 0.0:
+            return change  # it turns round, and stands still before
+        if aside * before > change * ahead:
+            return change * before / aside  # it leaves beside the line
+        return ahead + math.sqrt(max(0.0, change**2 - aside**2))
 
 
 def limited(
@@ -128,8 +141,8 @@ def _speed(
     # Slowing down is always allowed. What was asked for long ago has been stopped by the watchdog.
     wanted = {name: _number(kept, name) for name in motion.linear}
     since, longest = max(0.0, steady - last.at), timeout if timeout is not None else BETWEEN
-    before = last.along(wanted) if since <= longest else 0.0
-    most = before + most * min(since, longest)
+    change = most * min(since, longest)
+    most = last.towards(wanted, change) if since <= longest else change
     if math.hypot(*wanted.values()) > most:
         _magnitude(kept, motion.linear, most, "max_acceleration", "m/s for now", motion.kind, limits)
 
@@ -139,9 +152,11 @@ def _magnitude(
 ) -> None:
     if most is None:
         return
-    if kind == "goal" and names and names[0] not in kept:
-        kept[names[0]] = most  # or the driver would take a speed of its own
-        return
+    if kind == "goal" and (missing := [name for name in names if name not in kept]):
+        # Or the driver would take a speed of its own.
+        kept.update(dict.fromkeys(missing, 0.0))
+        if len(missing) == len(names):
+            kept[names[0]] = most
     if kind == "velocity":
         if missing := [name for name in names if name not in kept]:
             raise LimitError(f"args.{missing[0]}: is missing, so {limit} cannot be kept")

@@ -2,7 +2,6 @@
 with its effects carried out in the order of their urgency.
 """
 
-import asyncio
 import logging
 import math
 import threading
@@ -11,10 +10,11 @@ from typing import Any, Protocol, TypeVar
 
 from botyard_edge.driver import Channel, Command, CommandSpec, ConfigurationError, Driver, StateChange
 from botyard_edge.safety.core import SafetyCore
-from botyard_edge.safety.effects import Answer, Cause, Effect, Keep, Note, Rest, Return, Tell, Verdict
+from botyard_edge.safety.effects import Answer, Cause, Effect, HandOver, Keep, Note, Rest, Return, Tell, Verdict
+from botyard_edge.safety.files import Files
 from botyard_edge.safety.motion import capped
 from botyard_edge.safety.policy import NO_POLICY, Policy
-from botyard_edge.safety.store import FULL, Store
+from botyard_edge.safety.store import Store
 from botyard_edge.safety.units import UNITS
 from botyard_schemas.clock import Clock
 from botyard_schemas.messages import Event, Mode, Report
@@ -30,6 +30,9 @@ class Listener(Protocol):
 
     def rest(self, reason: str) -> None:
         """Bring the drivers to rest, and end what moves the robot."""
+
+    def hand_over(self, reason: str) -> None:
+        """End what moves the robot, and leave the drivers alone."""
 
     def tell(self, event: Event) -> None:
         """Send an event."""
@@ -63,13 +66,12 @@ class SafetyNode:
         self.core = SafetyCore(policy, strict=strict, dock=dock)
         self.listener: Listener | None = None
         self._clock = clock
-        self._store = store
         self._known = tuple(drivers)
-        self._threads = threads
         self._drivers: tuple[tuple[str, Driver], ...] = ()
         self._lock = threading.RLock()
-        self._disk_failed = False
-        self._unsynced = False
+        self._files = Files(
+            store, self._lock, self.core.ledger, threads=threads, steady=clock.monotonic, tell=self._tell
+        )
         self.rests = 0  # how often the robot was brought to rest; who waited meanwhile must not move it
 
     # --- for people at the robot
@@ -97,12 +99,11 @@ class SafetyNode:
 
     def open(self) -> None:
         """Read what an earlier process left: before anything else runs."""
-        if self._store is None:
-            return
         now = self._clock.now()
-        causes, records = self._store.load(now)
+        causes, records = self._files.load(now)
         self.act(lambda core: core.restore(causes, records, self._known, now))
-        self._on_disk(lambda store: store.compact(self.core.ledger.records()))
+        with self._lock:
+            self._files.write_anew()
 
     def at_rest(self) -> None:
         """The drivers have been stopped for the end: the next start is not one in the middle of a motion."""
@@ -110,8 +111,8 @@ class SafetyNode:
 
     def close(self) -> None:
         """Let go of the files."""
-        if self._store is not None:
-            self._store.close()
+        with self._lock:
+            self._files.close(self.core.causes.latched)
 
     def judge(
         self, command: Command, spec: CommandSpec | str, problem: Callable[[Mapping[str, Any]], str | None]
@@ -146,11 +147,11 @@ class SafetyNode:
 
     async def on_disk(self) -> None:
         """Have the ledger on the disk when this returns."""
-        wanted, self._unsynced = self._unsynced, False
-        if wanted and self._threads:
-            await asyncio.to_thread(self._on_disk, Store.sync)
-        elif wanted:
-            self._on_disk(Store.sync)
+        await self._files.synced()
+
+    def due(self, steady: float) -> float | None:
+        """The moment at which something is to be done if nothing happens before; see `SafetyCore.due`."""
+        return min((one for one in (self.core.due(steady), self._files.due) if one is not None), default=None)
 
     def enter(self, name: str, driver: Driver) -> None:
         """The driver is open and may be asked to halt."""
@@ -243,6 +244,7 @@ class SafetyNode:
             finally:
                 for effect in self.core.drain():
                     self._carry_out(effect)
+                self._files.pay(self.core.causes.latched)
                 if self.listener is not None:
                     self.listener.changed(self.core.mode, self.core.reason)
 
@@ -251,18 +253,19 @@ class SafetyNode:
     def _carry_out(self, effect: Effect) -> None:
         listener = self.listener
         if isinstance(effect, Keep):
-            self._on_disk(lambda store: store.keep(effect.causes))
+            self._files.keep(effect.causes)
         elif isinstance(effect, Note):
-            self._unsynced = True
-            self._on_disk(lambda store: store.note(effect.record))
-            if self._store is not None and self._store.written > FULL:
-                self._on_disk(lambda store: store.compact(self.core.ledger.records()))
+            self._files.note(effect.record)
         elif isinstance(effect, Rest):
             self.rests += 1
             if effect.hard:
                 self.halt()
             if listener is not None:
                 listener.rest(effect.reason)
+        elif isinstance(effect, HandOver):
+            self.rests += 1
+            if listener is not None:
+                listener.hand_over(effect.reason)
         elif listener is not None and isinstance(effect, Return):
             listener.go_home(effect.command)
         elif listener is not None and isinstance(effect, Tell):
@@ -270,17 +273,6 @@ class SafetyNode:
         elif listener is not None and isinstance(effect, Answer):
             listener.answer(effect.report)
 
-    def _on_disk(self, work: Callable[[Store], None]) -> None:
-        if self._store is None:
-            return
-        try:
-            work(self._store)
-        except OSError as error:
-            if not self._disk_failed:
-                log.error("%s cannot be written: %s", self._store.path, error)
-                sentence = f"what is latched would not survive a restart, since the disk cannot be written: {error}"
-                if self.listener is not None:
-                    self.listener.tell(Event("safety.disk_failed", "error", sentence[:4096]))
-            self._disk_failed = True
-        else:
-            self._disk_failed = False
+    def _tell(self, event: Event) -> None:
+        if self.listener is not None:
+            self.listener.tell(event)

@@ -80,8 +80,7 @@ class GpioDriver(Driver):
 
     async def run(self, port: Port) -> None:
         prefix = f"edge.gpio.{self.context.name}"
-        if stops := self._stops():
-            port.update_state(estop_inputs=stops)
+        port.update_state(estop_inputs=self._stops())  # also that there are none any more
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._tell_changes(port), name=f"{prefix}.changes")
             tasks.create_task(self._tell_all(port), name=f"{prefix}.all")
