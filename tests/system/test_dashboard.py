@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from tests.processes import ARTIFACTS, HubProcess, Running, wait_until
 
@@ -382,6 +382,37 @@ def test_stop_is_requested_on_the_robot_page_after_one_question_and_its_progress
     expect(outcome).to_contain_text("cancelled by user:loopback before it was sent", timeout=TEN_SECONDS)
     picture(page, "robot-commands")
     assert page.get_by_role("button", name=re.compile("clear|release|reset", re.IGNORECASE)).count() == 0
+
+
+def test_stop_whose_answer_was_lost_is_requested_anew_also_of_another_robot(
+    start_hub: Callable[..., HubProcess], open_page: Callable[..., Page]
+) -> None:
+    hub = start_hub()
+    for robot in ("picker-1", "picker-2"):
+        hub.api.post("/api/v1/robots", json={"id": robot}).raise_for_status()
+    page = open_page(hub, "/robots/picker-1?tab=commands")
+    outcome = page.get_by_test_id("stop-outcome")
+
+    def loses(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    page.route("**/robots/picker-1/commands", loses, times=1)
+    page.get_by_test_id("request-stop").click()
+    page.get_by_test_id("confirm-stop").click()
+    expect(outcome).to_contain_text("The stop was not requested", timeout=TEN_SECONDS)
+    (lost,) = hub.get("robots/picker-1/commands")["items"]
+    hub.api.post(f"/api/v1/robots/picker-1/commands/{lost['id']}/cancel").raise_for_status()
+    page.evaluate("history.pushState(null, '', '/robots/picker-2'), dispatchEvent(new PopStateEvent('popstate'))")
+    expect(page.get_by_role("heading", name="picker-2")).to_be_visible()
+    expect(outcome).to_have_text("")
+    for robot in ("picker-2", "picker-1"):
+        page.evaluate(f"history.pushState(null, '', '/robots/{robot}'), dispatchEvent(new PopStateEvent('popstate'))")
+        expect(page.get_by_role("heading", name=robot)).to_be_visible()
+        page.get_by_test_id("request-stop").click()
+        page.get_by_test_id("confirm-stop").click()
+        expect(outcome).to_contain_text("Queued", timeout=TEN_SECONDS)
+        assert hub.get(f"robots/{robot}/commands")["items"][0]["status"]["status"] == "queued"
 
 
 def test_dashboard_reached_through_a_proxy_asks_for_the_token(

@@ -3,7 +3,7 @@ import { customElement, property, state } from "lit/decorators.js";
 import { getCommand, requestCommand, type Command } from "../api/commands";
 import { isAbort, sentence } from "../api/http";
 import type { Robot } from "../api/robots";
-import { canBeAsked, isOpen, newId, newsOf, progressOf, STOP, STOP_EXPIRES, stopQuestion } from "../commands/words";
+import { canBeAsked, isOpen, newsOf, progressOf, STOP, STOP_EXPIRES, stopQuestion } from "../commands/words";
 import { FleetController } from "../live/controllers";
 import { fleet } from "../live/fleet";
 import { commandMark } from "./command-status";
@@ -20,7 +20,6 @@ export class RobotStop extends PageElement {
   @state() private busy = false;
   @state() private error = "";
   @state() private command: Command | null = null;
-  #id = "";
   #news = 0;
   #abort = new AbortController();
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -88,22 +87,21 @@ export class RobotStop extends PageElement {
   }
 
   private async stop(): Promise<void> {
-    // The same id until it is known to be kept, so that a second try does nothing more.
-    this.#id ||= newId("stop", (bytes) => crypto.getRandomValues(bytes));
     const { id } = this.robot;
     this.busy = true;
     this.error = "";
     try {
-      const command = await requestCommand(id, { name: STOP, args: {}, expires_in: STOP_EXPIRES, id: this.#id });
-      this.#id = "";
+      // Without an id of its own: who asks again wants a stop now, and not to hear what became of an earlier one whose
+      // answer was lost.
+      const command = await requestCommand(id, { name: STOP, args: {}, expires_in: STOP_EXPIRES });
       if (this.robot.id !== id) return;
       this.command = command;
       this.asking = false;
       void this.#follow(command);
     } catch (error) {
-      this.error = `The stop was not requested: ${sentence(error)}`;
+      if (this.robot.id === id) this.error = `The stop was not requested: ${sentence(error)}`;
     } finally {
-      this.busy = false;
+      if (this.robot.id === id) this.busy = false;
     }
   }
 
