@@ -1,11 +1,11 @@
 """Running a hub in the foreground."""
 
 import asyncio
-import gc
 import logging
 import signal
 from collections.abc import Awaitable, Callable
 
+from botyard.core.garbage import collecting_seldom
 from botyard.core.hub import Hub
 from botyard.plugin.manager import PluginError
 from botyard.store.base import StoreError
@@ -13,11 +13,6 @@ from botyard.transport.embedded import BrokerError
 from botyard_schemas.settings import SettingsError
 
 log = logging.getLogger(__name__)
-
-# Objects that are made between two looks for garbage in cycles, and how many looks at the young ones go before one at
-# the older ones. A hub of thousands of robots has hundreds of thousands of objects that stay, and messages make no
-# cycles: with Python's own 700, up to a third of its time goes into looking at the same objects again and again.
-COLLECT_AFTER = (100_000, 20, 20)
 
 # What can be wrong with a machine or a configuration; anything else is our own mistake and deserves its traceback.
 EXPECTED = (SettingsError, PluginError, StoreError, BrokerError, OSError)
@@ -32,8 +27,7 @@ async def run_until_stopped(
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     try:
-        async with make_hub() as hub:
-            _collect_seldom()
+        async with make_hub() as hub, collecting_seldom(hub.clock):
             log.info("ready%s", f"; robots join at {hub.transports[0].address}" if hub.transports else "")
             if meanwhile is None:
                 await stop.wait()
@@ -51,10 +45,3 @@ async def run_until_stopped(
         return 1
     log.info("stopped; everything that was received is committed")
     return 0
-
-
-def _collect_seldom() -> None:
-    """For a process that is all hub; what is there after the start stays."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
