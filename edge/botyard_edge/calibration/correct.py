@@ -59,19 +59,18 @@ class Corrector:
         self._scalars: dict[str, Scalar] = {}
         self._axes: list[tuple[tuple[str, str, str], Callable[[float, float, float], Triple]]] = []
         self._raw: dict[str, str] = {}
-        self._of_axes: frozenset[str] = frozenset()
         for profile in profiles:
             if isinstance(profile.correction, Linear | Polynomial):
                 self._scalars[profile.correction.channel] = scalar(profile.correction)
                 raws: Sequence[str] = (profile.correction.channel,)
             elif isinstance(profile.correction, Axes):
                 self._axes.append((profile.correction.channels, aligned(profile.correction)))
-                self._of_axes |= set(profile.correction.channels)
                 raws = profile.correction.channels
             else:
                 continue
             if profile.raw:
                 self._raw |= {one: one + RAW for one in raws if one + RAW not in names}
+        self._touched = frozenset(self._scalars).union(*(names for names, _ in self._axes))
 
     def __bool__(self) -> bool:
         return bool(self._scalars or self._axes)
@@ -83,27 +82,27 @@ class Corrector:
 
     def corrected(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Samples of one instant. What is no number is left as it is, for whoever checks types."""
-        scalars, of_axes = self._scalars, self._of_axes
-        touched = [name for name in values if name in scalars or name in of_axes]
-        if not touched:
+        touched = self._touched
+        if touched.isdisjoint(values):
             return values
         corrected = dict(values)
-        for name in touched:
+        for name in values:
+            if name not in touched:
+                continue
             value = values[name]
             if (raw := self._raw.get(name)) is not None:
                 corrected[raw] = value
-            if (correct := scalars.get(name)) is not None and _is_number(value):
+            if (correct := self._scalars.get(name)) is not None and _is_number(value):
                 corrected[name] = _safely(correct, value)
-        if of_axes:
-            for names, align in self._axes:
-                self._align(corrected, names, align)
+        for names, align in self._axes:
+            self._align(corrected, names, align)
         return corrected
 
     def corrected_columns(self, columns: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
         """Samples of many instants, a column for each channel."""
         names = list(columns)
-        touched = any(name in self._scalars or name in self._of_axes for name in names)
-        if not touched or len({len(column) for column in columns.values()}) != 1:  # which whoever takes them will say
+        # What is not equally long is said by whoever takes the columns.
+        if self._touched.isdisjoint(names) or len({len(column) for column in columns.values()}) != 1:
             return columns
         rows = [self.corrected(dict(zip(names, row, strict=True))) for row in zip(*columns.values(), strict=True)]
         every = [*names, *(raw for name in names if (raw := self._raw.get(name)) is not None)]
@@ -113,19 +112,20 @@ class Corrector:
         self, values: dict[str, Any], names: tuple[str, str, str], align: Callable[[float, float, float], Triple]
     ) -> None:
         """Replace the three by the aligned ones; where one of them is missing there is no vector, and so no sample."""
-        present = [name for name in names if name in values]
-        if not present:
+        a, b, c = names
+        if not (a in values and b in values and c in values):
+            if present := [name for name in names if name in values]:
+                self.apart.update(present)
+                values.update(dict.fromkeys(present))
             return
-        if len(present) < 3 or any(values[name] is None for name in names):
-            self.apart.update(present if len(present) < 3 else ())
-            values.update(dict.fromkeys(present))
-        elif all(_is_number(values[name]) for name in names):
+        x, y, z = values[a], values[b], values[c]
+        if x is None or y is None or z is None:
+            values.update(dict.fromkeys(names))
+        elif _is_number(x) and _is_number(y) and _is_number(z):
             try:
-                x, y, z = (float(values[name]) for name in names)
-            except OverflowError:
+                values[a], values[b], values[c] = align(float(x), float(y), float(z))
+            except OverflowError:  # an integer that no double can hold
                 values.update(dict.fromkeys(names))
-                return
-            values.update(zip(names, align(x, y, z), strict=True))
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
