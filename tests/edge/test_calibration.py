@@ -186,6 +186,23 @@ async def test_calibration_survives_a_restart_and_is_told_again(
         assert [one["name"] for one in event.data["profiles"]] == ["force"]
 
 
+async def test_profile_whose_channel_has_gone_is_told_in_the_robots_health(
+    world: World, scripted: Scripted, tmp_path: Path
+) -> None:
+    settings = {"folder": tmp_path, "outbox": OutboxSettings("box.db")}
+    robot = Robot(world, scripted, **settings)
+    async with world.running(robot.config, memory(world)):
+        await robot.ask("calibration.set", profile=FORCE)
+    robot.values = {"other": 1.0}
+    robot.config = scripted(robot._run, capabilities=Capabilities((Channel("other"),)), **settings)
+    async with world.running(robot.config, memory(world)):
+        await world.clock.advance(2.0)
+        assert robot.status("force") == "unused"
+        assert robot.state.health_reasons == [
+            "calibration of force corrects nothing: no driver publishes the channel f"
+        ]
+
+
 async def test_motor_is_compensated_and_exceeds_no_limit(world: World, scripted: Scripted) -> None:
     robot = Robot(world, scripted, safety=Policy(limits=Limits(max_speed=1.0)))
     motor = {"kind": "motor", "command": "drive", "argument": "v", "gain": 1.5, "gain_reverse": 0.5, "dead_band": 0.1}

@@ -63,6 +63,7 @@ class CalibrationNode:
         self._drifting = Drifting(clock)
         self._motors = Motors((), self._drifting)
         self._expired: set[str] = set()
+        self._unused: dict[str, str] = {}
         self._reasons: list[str] = []
         self._trouble: str | None = None
         self._lock = asyncio.Lock()
@@ -242,7 +243,9 @@ class CalibrationNode:
         """Make the history's latest versions work, as far as their drivers are known."""
         applied = [one for one in self._history.latest if one.correction is not None]
         self._hash = self._history.hash
-        usable = [one for one in applied if self._fitting.problem(one) is None or self._fitting.waits(one)]
+        problems = {one.name: self._fitting.problem(one) for one in applied if not self._fitting.waits(one)}
+        self._unused = {name: problem for name, problem in problems.items() if problem}
+        usable = [one for one in applied if one.name not in self._unused]
         corrector = Corrector(usable, self._fitting.channels)
         self._drifting.follow(usable)
         self.corrector = corrector if corrector or self._drifting else None
@@ -293,6 +296,7 @@ class CalibrationNode:
 
     def _tell_health(self, *, always: bool = False) -> None:
         reasons = [f"calibration: {self._trouble}"] if self._trouble else []
+        reasons += [f"calibration of {name} corrects nothing: {said}" for name, said in self._unused.items()]
         reasons += [f"calibration of {name} has drifted: {said}" for name, said in self._drifting.problems.items()]
         reasons += [f"calibration of {name} is past its date" for name in sorted(self._expired)]
         if always or reasons != self._reasons:

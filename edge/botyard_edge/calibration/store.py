@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import logging
 import os
+import threading
 from pathlib import Path
 
 import msgspec
@@ -29,6 +30,7 @@ class Store:
         self.before = path.with_name(path.name + ".before")
         self._good = False
         self._lock: int | None = None
+        self._saving = threading.Lock()  # whoever waits for a save may be cancelled, while its thread goes on
 
     def lock(self) -> bool:
         """Be the only one that writes, until `close`; whether nobody else is. Raises OSError."""
@@ -68,10 +70,14 @@ class Store:
     def save(self, history: History) -> None:
         """Have the history on the disk when this returns. Raises OSError, and then what was there before counts."""
         content = msgspec.json.encode(_File({name: list(versions) for name, versions in history.versions.items()}))
+        with self._saving:
+            self._replace(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+
+    def _replace(self, content: bytes) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_name(self.path.name + ".part")
         with part.open("wb") as file:
-            file.write(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         if self._good:  # and else the one of before is the good one

@@ -7,6 +7,7 @@ import { createServer } from "node:http";
 import { extname, join, normalize, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { WebSocketServer } from "ws";
+import { calibrationOf } from "./mock-calibration.mjs";
 import { CHANNELS, SITES, makeRobots, valueOf, view } from "./mock-fleet.mjs";
 import { storeReport } from "./mock-store.mjs";
 
@@ -189,6 +190,7 @@ function commandCall(method, robot, id, body) {
 function robotCall(method, id, part, body, which) {
   const robot = find(id);
   if (part === "commands") return commandCall(method, id, which, body);
+  if (part === "calibration") return calibrationOf(id, now());
   if (part === "state") return { robot: id, ts: now(), state: show(robot).status.state };
   if (part === "channels") return { items: channelsOf(robot) };
   if (part === "messages") return { items: messagesOf(robot) };
