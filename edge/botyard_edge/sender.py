@@ -185,6 +185,7 @@ class Sender:
                     return True
                 await self._send(session, entry)
                 if count % TURN == 0:
+                    await asyncio.sleep(0)  # a connection with room takes all at once, and others wait for the loop
                     await self._send_live(session)
         return await self._send_again(session)
 

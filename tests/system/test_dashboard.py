@@ -466,3 +466,35 @@ def test_robot_page_shows_calibration_with_versions_and_diff_and_rolls_it_back(
     expect(versions).to_have_count(3, timeout=TEN_SECONDS)
     expect(versions.first).to_contain_text("(as in 1)")
     expect(page.get_by_test_id("calibration-hash")).not_to_have_text(before)
+
+
+@pytest.mark.parametrize(
+    ("name", "context"),
+    [
+        ("robot-limits", {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light"}),
+        ("robot-limits-phone-dark", {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"}),
+    ],
+)
+def test_robot_page_shows_the_limits_and_what_ails_a_node(
+    name: str,
+    context: dict[str, Any],
+    start_hub: Callable[..., HubProcess],
+    start_edge: Callable[..., Running],
+    open_page: Callable[..., Page],
+) -> None:
+    hub = start_hub()
+    safety = {
+        "limits": {"max_speed": "1.2 m/s", "max_angular_speed": "90 deg/s", "min_battery": "5 %"},
+        "geofence": {"polygons_m": [[[-100, -100], [200, -100], [200, 200], [-100, 200]]]},
+    }
+    drivers = {"sim": {}, "log": {"type": "replay", "options": {"file": "there-is-no-such-file.csv"}}}
+    start_edge({"robot": "picker-1", "link": {"url": hub.broker_url}, "drivers": drivers, "safety": safety})
+    page = open_page(hub, "/robots/picker-1?tab=state", **context)
+    limits = page.get_by_test_id("limits")
+    expect(limits).to_contain_text("1.2 m/s", timeout=TEN_SECONDS)
+    expect(limits).to_contain_text("90°/s")
+    expect(limits).to_contain_text("1 area")
+    nodes = page.locator("table", has_text="driver.log")
+    expect(nodes.locator("tbody tr").first).to_contain_text("Its settings cannot work: ")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing sticks out"
+    picture(page, name)

@@ -6,6 +6,7 @@ import { flapping, givenUp, presenceReason, shortSpan, skewOf, skewText } from "
 import { ago, dateTime } from "../format/time";
 import { SecondsController } from "../live/controllers";
 import { fleet } from "../live/fleet";
+import { limitName, limitThen, limitValue, nodeTrouble } from "../safety/words";
 import { PageElement } from "./element";
 import { shapes } from "./icons";
 import type { Tone } from "./status";
@@ -59,6 +60,10 @@ export class RobotState extends PageElement {
           ${this.#nodes(state)}
         </section>
         <section class="panel">
+          <header><h2>Limits</h2></header>
+          ${this.#limits(state)}
+        </section>
+        <section class="panel">
           <header><h2>Connection</h2></header>
           <dl class="pairs">${this.#connection(state)}</dl>
         </section>
@@ -103,8 +108,27 @@ export class RobotState extends PageElement {
     ];
   }
 
+  #limits(state: State): TemplateResult {
+    const limits = Object.entries(state.limits ?? {});
+    if (limits.length === 0) return html`<p class="empty muted">The robot keeps no limits.</p>`;
+    return html`<table class="plain-table" data-testid="limits">
+      <tbody>
+        ${limits.map(
+          ([key, limit]) =>
+            html`<tr>
+              <td>
+                ${limitName(key)}
+                <div class="small muted">${limitThen(limit)}</div>
+              </td>
+              <td class="number">${limitValue(key, limit)}</td>
+            </tr>`,
+        )}
+      </tbody>
+    </table>`;
+  }
+
   #nodes(state: State): TemplateResult {
-    const nodes = Object.entries(state.nodes ?? {});
+    const nodes = Object.entries(state.nodes ?? {}).sort(([, a], [, b]) => rank(a.status) - rank(b.status));
     if (nodes.length === 0) return html`<p class="empty muted">The robot reports no nodes.</p>`;
     return html`<table class="plain-table">
       <thead>
@@ -120,7 +144,7 @@ export class RobotState extends PageElement {
           return html`<tr>
             <td>
               <span class="mono">${name}</span
-              >${node.error ? html`<div class="small muted">${node.error}</div>` : nothing}
+              >${nodeTrouble(node) ? html`<div class="small muted">${nodeTrouble(node)}</div>` : nothing}
             </td>
             <td><span class="mark tone-${look?.tone}">${look?.shape}${node.status}</span></td>
             <td class="number">${node.restarts}</td>
@@ -130,6 +154,9 @@ export class RobotState extends PageElement {
     </table>`;
   }
 }
+
+/** What needs looking at comes first. */
+const rank = (status: string): number => ["failed", "backoff"].indexOf(status) + 1 || 3;
 
 function pair(name: string, value: string | null | undefined): TemplateResult | typeof nothing {
   return value == null
