@@ -175,7 +175,8 @@ class Port(Protocol):
         ts: int | None = None,
         cause: str | None = None,
     ) -> None:
-        """Tell that something happened at `ts` (None: now)."""
+        """Tell that something happened at `ts` (None: now). Raises ReadingError for what the wire contract does not
+        allow: a name with other characters than letters, digits and `_.[]-`, or data that are no JSON."""
 
     async def flush(self) -> None:
         """Have everything that was published so far in the outbox when this returns."""

@@ -193,8 +193,8 @@ class OutboxFile:
                 with _damage_is_told():
                     row = db.execute(f"{_SELECT} WHERE seq = ?", (seq,)).fetchone()
                     old, target = _entry(row), start + seq - first
-                    whole = _sum(old) == row[-1]
-                    new = renumbered(old, epoch, target) if whole else replace(old, seq=target)
+                    new, whole = _renumbered(old, epoch, target) if _sum(old) == row[-1] else (None, False)
+                    new = new or replace(old, seq=target)
                 db.execute(
                     "UPDATE message SET seq = ?, keep = ?, notice = ?, payload = ?, sum = ? WHERE seq = ?",
                     # What is damaged stays so, and is found when it is read.
@@ -255,6 +255,13 @@ class OutboxFile:
 def _entry(row: tuple[int, str, bytes, int, int, int, int, int]) -> Entry:
     seq, kind, payload, ts, stream, keep, notice, _ = row
     return Entry(seq, kind, bytes(payload), int(ts), stream, bool(keep), bool(notice))
+
+
+def _renumbered(entry: Entry, epoch: str, seq: int) -> tuple[Entry | None, bool]:
+    try:
+        return renumbered(entry, epoch, seq), True
+    except ValueError:
+        return None, False  # it cannot be read: as one that is damaged
 
 
 def _sum(entry: Entry) -> int:

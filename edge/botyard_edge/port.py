@@ -5,11 +5,12 @@ from typing import Any, Unpack
 
 from botyard_edge.bus import Bus
 from botyard_edge.calibration import CalibrationNode
-from botyard_edge.driver import DriverError, StateChange
+from botyard_edge.driver import DriverError, ReadingError, StateChange
 from botyard_edge.outbox import Outbox
 from botyard_edge.pulse import Pulse
 from botyard_edge.recording import Columns, Sample
 from botyard_edge.safety import SafetyNode
+from botyard_edge.sendable import fault
 from botyard_edge.state import StateKeeper
 from botyard_edge.telemetry import TelemetryWriter
 from botyard_schemas.clock import Clock
@@ -112,6 +113,8 @@ class RuntimePort:
             now = self._clock.now()
             text = message[:MESSAGE_LENGTH] if message else None
             event = Event(name, severity, text, 0 if ts is None else ts - now, data or {}, cause)
+            if (wrong := fault(event)) is not None:
+                raise ReadingError(f"an event of driver {self._name} cannot be sent: {wrong}")
             await self._outbox.put(event, ts=now, wait=self._lossless)
             self._bus.publish(f"drivers/{self._name}/event", event)
 

@@ -1,5 +1,6 @@
 """Records the bus of a running robot to a file: a listener that frames items, and a node that writes them."""
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -136,7 +137,16 @@ class Recorder:
 
     def _open(self, begin: bytes) -> None:
         self._file.open()
-        self._file.write(begin)
+        self._begin_part(begin)
+
+    def _begin_part(self, begin: bytes) -> None:
+        """Without it what follows could not be understood, so where it cannot be written, nothing is."""
+        try:
+            self._file.write(begin)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            raise
 
     def _put(self, frames: list[bytes], begin: bytes) -> None:
         """In the thread: write the frames, in a new file once this one is full."""
@@ -150,7 +160,7 @@ class Recorder:
                 part, size = [], 0
             if not part and not self._file.fits(len(frame)):
                 self._file.turn()
-                self._file.write(begin)
+                self._begin_part(begin)
             part.append(frame)
             size += len(frame)
         self._file.write(b"".join(part))

@@ -185,6 +185,10 @@ def _check_header(path: Path, file: BinaryIO) -> int:
     line = file.read(len(HEADER) + 8).partition(b"\n")[0] + b"\n"
     found = _SIGNATURE.fullmatch(line)
     if found is None:
+        file.seek(0)
+        if _payload(file) is not None:  # it begins with a whole frame: its first line could not be written
+            file.seek(0)
+            return 0
         raise RecordingError(f"{path}: this is no recording of a robot's bus, it does not begin with 'botyard-bus'")
     if int(found[1]) > VERSION:
         raise RecordingError(f"{path}: it was recorded in version {int(found[1])}, and this edge reads up to {VERSION}")
@@ -270,4 +274,10 @@ class RecordingFile:
     def _begin(self) -> None:
         self._file = io.FileIO(self.path, "w")
         self._size = 0
-        self.write(HEADER)
+        try:
+            self.write(HEADER)
+        except OSError:
+            # Not open: what is written next would come to stand in a file without its first line.
+            file, self._file = self._file, None
+            file.close()
+            raise

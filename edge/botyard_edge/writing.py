@@ -178,12 +178,13 @@ class WrittenOutbox(OutboxCore):
 
     def _begin_epoch(self) -> None:
         """Give all that is held numbers of a new epoch: first what is on the disk only, once that is written."""
-        self._carried = minus(self._held, joined((entry.seq, entry.seq) for entry in self._unwritten))
-        self.epoch, self._inherited = new_epoch(self._clock, self._rng), False
+        carried = minus(self._held, joined((entry.seq, entry.seq) for entry in self._unwritten))
+        epoch, stored = new_epoch(self._clock, self._rng), total(carried)
+        # All of it is made before anything changes: whatever went wrong here must not leave half of each epoch.
+        waiting = [renumbered(entry, epoch, stored + at) for at, entry in enumerate(self._unwritten, 1)]
+        self._carried, self.epoch, self._inherited = carried, epoch, False
         self.acknowledged = self.dropped = self._behind = 0
         self._reminded = None
-        stored = total(self._carried)
-        waiting = [renumbered(entry, self.epoch, stored + at) for at, entry in enumerate(self._unwritten, 1)]
         self._next = stored + len(waiting) + 1
         self._held = Held([(1, self.head)] if self.head else [])
         self._notices, self._doomed = {}, []

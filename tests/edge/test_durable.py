@@ -1,5 +1,6 @@
 import asyncio
 import itertools
+import json
 import random
 import signal
 import sqlite3
@@ -464,6 +465,28 @@ async def test_file_that_went_back_to_an_earlier_stop_loses_nothing_and_says_so(
     async with opened(path, clock) as outbox:
         assert outbox.epoch == epoch
         assert await seqs(outbox) == [63]
+
+
+@pytest.mark.parametrize("written", [True, False])
+async def test_message_that_does_not_keep_the_contract_goes_over_to_another_epoch_like_any_other(
+    tmp_path: Path, written: bool
+) -> None:
+    names = ["a", "Motor Overheat", "b", "", "c"]
+    async with opened(tmp_path / "r1.db", VirtualClock()) as outbox:
+        await put_events(outbox, *(names if written else []))
+    async with opened(tmp_path / "r1.db", VirtualClock(), seed=2) as outbox:
+        await put_events(outbox, *([] if written else names))
+        ended = outbox.epoch
+        outbox.ack(ended, 5000)
+        assert outbox.epoch != ended
+        for _ in range(10):
+            await asyncio.sleep(0.02)
+            await outbox._clock.advance(1)  # type: ignore[attr-defined]
+        found = [json.loads(entry.payload) for entry in await outbox.read(0, 100)]
+        assert [one["body"]["name"] for one in found] == [*names, "outbox.went_back"]
+        assert {one["epoch"] for one in found} == {outbox.epoch}
+        assert [one["seq"] for one in found] == [1, 2, 3, 4, 5, 6]
+        assert outbox.trouble is None
 
 
 async def test_file_that_went_back_and_a_power_cut_after_its_new_epoch_is_written_loses_nothing(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The file of a recording: what is written is read, whatever a crash or somebody else did to it."""
 
+import asyncio
 import contextlib
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -11,9 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from botyard_edge.blocking import Inline
+from botyard_edge.bus import Bus
+from botyard_edge.hubtime import HubClock
+from botyard_edge.recorder import Recorder, RecordSettings
 from botyard_edge.recording import (
     HEADER,
     MAX_FRAME,
+    Begin,
     Columns,
     Frame,
     Reading,
@@ -23,6 +30,7 @@ from botyard_edge.recording import (
     check_recordable,
     encode_frame,
 )
+from botyard_edge.testing import VirtualClock
 from botyard_schemas import Event
 from botyard_schemas.messages import NodeState
 
@@ -150,3 +158,57 @@ def test_frame_of_anything_is_read_or_refused_in_a_sentence(tmp_path: Path, payl
     path.write_bytes(HEADER + struct.pack("<II", len(payload), zlib.crc32(payload)) + payload)
     with contextlib.suppress(RecordingError):
         assert all(isinstance(frame, Frame) for frame in Reading(path))
+
+
+class FullDisk(io.FileIO):
+    """Refuses what has `refused` at its beginning."""
+
+    refused: bytes | None = None
+
+    def write(self, data: Any) -> int:
+        if FullDisk.refused is not None and FullDisk.refused in bytes(data)[:64]:
+            raise OSError(28, "No space left on device")
+        return super().write(data)
+
+
+BEGIN = encode_frame(0, 0, "", Begin("r1", "botyard-edge", "b", ["**"]))
+
+
+@pytest.mark.parametrize("refused", [HEADER, b"\xa5begin", b""], ids=["header", "begin", "all"])
+async def test_disk_that_is_full_while_a_new_file_begins_leaves_none_that_cannot_be_read(
+    refused: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("botyard_edge.recording.io.FileIO", FullDisk)
+    monkeypatch.setattr(FullDisk, "refused", None)
+    path, bus, clock = tmp_path / "r.bus", Bus(), VirtualClock()
+    settings = RecordSettings(path, max_size=6000)
+
+    async def run(recorder: Recorder, value: str) -> "asyncio.Task[None]":
+        task = asyncio.create_task(recorder.run(lambda: None))
+        for _ in range(20):
+            bus.publish("x/y", value * 100)
+        await clock.advance(1.1)
+        return task
+
+    async with Recorder(settings, "r1", bus, clock=HubClock(clock, "b"), elsewhere=Inline()) as recorder:
+        (await run(recorder, "a")).cancel()
+        FullDisk.refused = refused
+        task = await run(recorder, "b")
+        assert task.done()
+        assert isinstance(task.exception(), OSError)
+        FullDisk.refused = None
+        (await run(recorder, "c")).cancel()
+    frames, torn = read(path)
+    assert torn is None
+    assert frames[0].type == "begin", "what it holds can be understood"
+    assert frames[-1].value == "c" * 100
+    written(path, BEGIN)
+
+
+def test_recording_without_its_first_line_is_read_and_gone_on_with(tmp_path: Path) -> None:
+    frame = encode_frame(1, 2, "x", "y")
+    path = tmp_path / "r.bus"
+    path.write_bytes(frame + frame[:-1])
+    check_recordable(path)
+    written(path, frame)
+    assert [one.value for one in read(path)[0]] == ["y", "y"]

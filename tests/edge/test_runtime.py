@@ -3,8 +3,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from botyard_edge.config import Config, OutboxSettings
-from botyard_edge.driver import Battery, Capabilities, Channel, ConfigurationError, Pose
+from botyard_edge.driver import Battery, Capabilities, Channel, ConfigurationError, Pose, ReadingError
 from botyard_edge.outbox import Limits
 from botyard_edge.runtime import Runtime
 from botyard_edge.state import StateSettings
@@ -272,3 +274,31 @@ async def test_runtimes_with_the_same_seed_say_the_same(scripted: Scripted) -> N
         return [(m.topic, m.payload) for m in world.broker.log]
 
     assert await once() == await once()
+
+
+@pytest.mark.parametrize(
+    ("event", "wrong"),
+    [
+        ({"name": "Motor Overheat"}, "name: "),
+        ({"name": "x", "severity": "terrible"}, "severity: "),
+        ({"name": "x", "data": {"at": object()}}, "object"),
+        ({"name": "x", "data": {"log": "y" * 300_000}}, "bytes"),
+        ({"name": "x", "cause": "c" * 200}, "cause: "),
+    ],
+)
+async def test_event_that_the_hub_would_refuse_is_refused_by_the_port(
+    event: dict[str, Any], wrong: str, world: World, scripted: Scripted
+) -> None:
+    refused: list[str] = []
+
+    async def run(driver: Any, port: Any) -> None:
+        with pytest.raises(ReadingError, match="an event of driver base cannot be sent: ") as error:
+            await port.event(**event)
+        refused.append(str(error.value))
+        await port.event("fine", "info", "m" * 10_000)
+        await driver.context.clock.sleep(1e9)
+
+    async with world.running(scripted(run)):
+        await world.clock.advance(1)
+    assert [wrong in sentence for sentence in refused] == [True]
+    assert [e.name for e in world.hub.bodies("r1", Event)] == ["fine"]
