@@ -12,7 +12,7 @@ import pytest
 
 from botyard.commands.request import CommandRefusedError
 from botyard_edge.driver import Capabilities, Channel, Command, CommandSpec, Driver, Motion, Port, Progress
-from botyard_plugins.simulation.testing import Faults, MakeFleet, MakeRobot, StageClock
+from botyard_plugins.simulation.testing import Faults, MakeFleet, MakeRobot, Stage, StageClock
 from botyard_schemas.settings import SettingsError
 
 PAGE = Path(__file__).parents[2] / "docs" / "integrators" / "testing.md"
@@ -257,6 +257,21 @@ def test_clock_stands_still_between_calls(virtual_clock: StageClock) -> None:
     assert virtual_clock.now() == before + 3_600_000_000
     with pytest.raises(TimeoutError, match="not so within 5 virtual seconds"):
         virtual_clock.advance_until(lambda: False, limit=5)
+
+
+def test_same_seed_gives_the_same_robot_and_another_does_not(tmp_path: Path) -> None:
+    def heard(seed: int, folder: str) -> list[Any]:
+        (tmp_path / folder).mkdir()
+        with Stage(tmp_path / folder, seed) as stage:
+            sim = stage.robot("sim")
+            stage.faults("loss", sim, seconds=20, value=0.5)
+            stage.clock.advance(60)
+            return [*zip(sim.times("gripper.force"), sim.samples("gripper.force"), strict=True)]
+
+    first = heard(5, "first")
+    assert len(first) > 500
+    assert heard(5, "again") == first
+    assert heard(6, "other") != first
 
 
 def test_fleet_is_a_sequence_and_is_commanded_at_once(fleet: MakeFleet, virtual_clock: StageClock) -> None:

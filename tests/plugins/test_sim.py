@@ -11,15 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botyard_edge.driver import (
-    Command,
-    CommandFailedError,
-    CommandRejectedError,
-    ConfigurationError,
-    Driver,
-    Pose,
-    Wheels,
-)
+from botyard_edge.driver import Command, ConfigurationError, Driver, Pose, Wheels
 from botyard_edge.testing import VirtualClock
 from botyard_plugins.sim.body import AMBIENT, Battery, Motor
 from botyard_plugins.sim.drive import Drive, Limits
@@ -44,19 +36,14 @@ class Running:
         self.notes = notes
 
     def command(self, name: str, **args: Any) -> "asyncio.Task[Any]":
-        async def progress(done: float) -> None:
-            self.progress.append(done)
+        async def progress(done: float) -> None: ...
 
-        self.progress: list[float] = []
         return asyncio.create_task(self.driver.execute(Command("c1", name, 0, args), progress))
 
     @property
-    def poses(self) -> list[tuple[int, Pose]]:
-        return self.notes.samples["pose"]
-
-    @property
     def pose(self) -> Pose:
-        return self.poses[-1][1]
+        pose: Pose = self.notes.samples["pose"][-1][1]
+        return pose
 
 
 @asynccontextmanager
@@ -223,62 +210,71 @@ async def test_wifi_is_stronger_near_an_access_point(make_driver: Make) -> None:
     assert sum(near) / len(near) > sum(far) / len(far) + 6
 
 
-async def test_goto_drives_to_the_waypoint_and_reports_progress(make_driver: Make) -> None:
-    async with running(make_driver, 20, start="dock-1") as robot:
-        task = robot.command("goto", waypoint="packing-2")
-        await robot.clock.advance(120)
-        result = task.result()
-        assert (result["x"], result["y"]) == (35.5, 12.0)
-        assert robot.progress == sorted(robot.progress)
-        assert len(robot.progress) >= 5
-        reached = [p for _, p in robot.poses if math.dist((p.x, p.y), (35.5, 12.0)) < NOISE]
-        assert reached
-        assert max(off_road(p.x, p.y) for _, p in robot.poses) < NOISE
+def test_goto_drives_to_the_waypoint_and_reports_progress(robot: MakeRobot) -> None:
+    sim = robot("sim", {"start": "dock-1", "battery": 1.0})
+    answer = sim.command("goto", within=150, waypoint="packing-2")
+    assert answer.status == "succeeded"
+    assert answer.result is not None
+    assert (answer.result["x"], answer.result["y"]) == (35.5, 12.0)
+    assert answer.progress == sorted(answer.progress)
+    assert len(answer.progress) >= 5
+    poses = sim.samples("pose")
+    assert [pose for pose in poses if math.dist((pose["x"], pose["y"]), (35.5, 12.0)) < NOISE]
+    assert max(off_road(pose["x"], pose["y"]) for pose in poses) < NOISE
 
 
-async def test_goto_a_point_on_a_road_stops_there(make_driver: Make) -> None:
-    async with running(make_driver, 1, start="dock-1", patrol=False) as robot:
-        task = robot.command("goto", x=10.0, y=5.1)
-        await robot.clock.advance(90)
-        assert task.result()["y"] == 5.0
-        assert math.dist((robot.pose.x, robot.pose.y), (10.0, 5.0)) < 0.01
+def test_goto_a_point_on_a_road_stops_there(robot: MakeRobot, virtual_clock: StageClock) -> None:
+    sim = robot("sim", {"start": "dock-1", "patrol": False})
+    answer = sim.command("goto", x=10.0, y=5.1)
+    assert answer.result is not None
+    assert answer.result["y"] == 5.0
+    virtual_clock.advance(30)
+    pose = sim.state.pose
+    assert pose is not None
+    assert math.dist((pose.x, pose.y), (10.0, 5.0)) < 0.01
 
 
-async def test_goto_a_point_in_a_rack_is_rejected_with_the_distance(make_driver: Make) -> None:
-    async with running(make_driver, 1) as robot:
-        with pytest.raises(CommandRejectedError, match=r"\(13, 8\) is 2.0 m from the nearest road"):
-            await robot.command("goto", x=13, y=8)
-        with pytest.raises(CommandRejectedError, match="no road leads to a station 'nowhere', known are aisle-1-a"):
-            await robot.command("goto", waypoint="nowhere")
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        ({"x": 13, "y": 8}, "(13, 8) is 2.0 m from the nearest road"),
+        ({"waypoint": "nowhere"}, "no road leads to a station 'nowhere', known are aisle-1-a"),
+    ],
+)
+def test_goto_where_no_road_leads_is_rejected_with_the_reason(
+    robot: MakeRobot, args: dict[str, Any], says: str
+) -> None:
+    answer = robot().command("goto", **args)
+    assert answer.status == "rejected"
+    assert says in str(answer.reason)
 
 
-async def test_stop_cancels_a_goto_brakes_and_stays_until_patrol(make_driver: Make) -> None:
-    async with running(make_driver, 0, start="dock-1", battery=1.0) as robot:
-        task = robot.command("goto", waypoint="packing-2")
-        await robot.clock.advance(15)
-        await robot.command("stop")
-        await robot.clock.advance(5)
-        with pytest.raises(CommandFailedError, match="stopped") as caught:
-            task.result()
-        assert caught.value.cancelled
-        rest = robot.pose
-        await robot.clock.advance(60)
-        assert robot.pose == rest
-        assert off_road(rest.x, rest.y) < NOISE
-        await robot.command("patrol")
-        await robot.clock.advance(30)
-        assert robot.pose != rest
+def test_stop_cancels_a_goto_brakes_and_stays_until_patrol(robot: MakeRobot, virtual_clock: StageClock) -> None:
+    sim = robot("sim", {"start": "dock-1", "battery": 1.0})
+    going = sim.begin("goto", waypoint="packing-2")
+    virtual_clock.advance(15)
+    sim.command("stop")
+    virtual_clock.advance(5)
+    assert going.answer is not None
+    assert going.answer.status == "cancelled"
+    assert "stopped" in str(going.answer.reason)
+    before = sim.state.pose
+    assert before is not None
+    assert off_road(before.x, before.y) < NOISE
+    virtual_clock.advance(60)
+    assert sim.state.pose == before
+    assert set(sim.samples("speed")[-200:]) == {0.0}
+    sim.command("patrol")
+    virtual_clock.advance(30)
+    assert sim.state.pose != before
 
 
-async def test_second_goto_replaces_the_first(make_driver: Make) -> None:
-    async with running(make_driver, 0, start="dock-1") as robot:
-        first = robot.command("goto", waypoint="packing-2")
-        await robot.clock.advance(10)
-        second = robot.command("goto", waypoint="dock-5")
-        await robot.clock.advance(90)
-        with pytest.raises(CommandFailedError, match="replaced by an order to dock-5"):
-            first.result()
-        assert second.result()["x"] == 2.0
+def test_second_goto_replaces_the_first(robot: MakeRobot) -> None:
+    sim = robot("sim", {"start": "dock-1"})
+    first = sim.begin("goto", waypoint="packing-2")
+    assert sim.command("goto", within=90, waypoint="dock-5").status == "succeeded"
+    assert first.answer is not None
+    assert (first.answer.status, first.answer.reason) == ("cancelled", "replaced by an order to dock-5")
 
 
 async def test_geographic_robot_reports_where_it_is_on_earth(make_driver: Make) -> None:

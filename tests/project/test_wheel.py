@@ -73,6 +73,7 @@ def test_wheel_metadata_names_commands_extras_and_license(wheel: zipfile.ZipFile
     scripts = wheel.read(f"{info}/entry_points.txt").decode()
     assert "botyard = botyard.cli.entry:main" in scripts
     assert "botyard-edge = botyard_edge.cli:main" in scripts
+    assert "[pytest11]\nbotyard = botyard_plugins.simulation.fixtures" in scripts
 
 
 def test_wheel_is_small_enough_to_be_fetched_on_a_robot(wheel: zipfile.ZipFile) -> None:
