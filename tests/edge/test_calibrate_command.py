@@ -146,7 +146,9 @@ def test_robot_that_runs_is_sampled_and_calibrated_at_once(
         assert "no numbers came of channel nothing within 0.3 s" in capsys.readouterr().err
     finally:
         running.stop()
-    assert "applied" in _listed(robot, capsys)
+    listed = _listed(robot, capsys)
+    assert listed.startswith("applied when the robot runs: ")
+    assert "force    1        -       linear of gripper.force" in listed
 
 
 def _door(robot: Path) -> Path:

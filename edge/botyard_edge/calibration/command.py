@@ -32,16 +32,18 @@ def _list(arguments: argparse.Namespace) -> int:
     if not profiles:
         print("this robot was never calibrated")
         return 0
-    print(f"applied: {answer['hash']}")
+    standings = answer.get("state")
+    print(f"{'applied' if standings is not None else 'applied when the robot runs'}: {answer['hash']}")
+    standings = standings or {}
     rows = [("PROFILE", "VERSION", "STATUS", "WHAT", "WHEN", "WHO")]
     for one in profiles:
-        standing = answer["state"].get(one.name, {})
+        standing = standings.get(one.name, {})
         status = standing.get("status", NOTHING)
         rows.append((one.name, str(one.version), status, _what(one), _date(one.when), one.who))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    for name, standing in answer["state"].items():
+    for name, standing in standings.items():
         if standing.get("problem"):
             print(f"{name}: {standing['problem']}")
     return 0

@@ -57,7 +57,7 @@ class Screen:
         if status.calibration:
             yield ""
             for index, row in enumerate(status.calibration):
-                yield from self._row("calibration" if index == 0 else "", f"{row['name']}  {row['text']}")
+                yield from self._row("calibrated" if index == 0 else "", f"{row['name']}  {row['text']}")
         yield ""
         yield from self._nodes(status.nodes)
         if answer.page is not None:
