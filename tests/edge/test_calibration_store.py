@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from botyard_edge.calibration import CalibrationError, History, Store, differences
+from botyard_edge.calibration import CalibrationError, CalibrationNode, History, Store, differences
 from botyard_edge.calibration.history import MAX_PROFILES
-from botyard_schemas.calibration import Draft, Linear
+from botyard_edge.testing import VirtualClock
+from botyard_schemas.calibration import Draft, Linear, Motor
+from botyard_schemas.messages import Event
 
 # What a save does, in its order: write, fsync of the file, the old one aside, the new one in its place, fsync of the
 # folder. A process may end, and a disk may fail, at each of them.
@@ -153,6 +155,31 @@ def test_process_that_is_killed_while_it_writes_leaves_a_whole_file(tmp_path: Pa
     found, trouble = number_of(Store(path))
     assert trouble is None
     assert found in (last, last + 1)
+
+
+async def test_robot_that_sets_out_while_its_motor_is_saved_keeps_what_it_had(tmp_path: Path) -> None:
+    class Robot:
+        moves: list[str | None]
+
+        def moving(self) -> str | None:
+            return self.moves.pop(0)
+
+        def tell(self, event: Event) -> None: ...
+
+        def health(self, reasons: list[str]) -> None: ...
+
+    robot = Robot()
+    node = CalibrationNode(robot, clock=VirtualClock(), store=Store(tmp_path / "c"), drivers=["base"])
+    assert node.open()
+    robot.moves = [None, None]
+    await node.set(Draft("m", Motor("drive", "v", gain=1.5)), who="me")
+    robot.moves = [None, None, "drive"]
+    with pytest.raises(CalibrationError, match=r"the robot moves \(drive\)"):
+        await node.set(Draft("m", Motor("drive", "v", gain=1.1)), who="me")
+    assert [one.version for one in node.history("m")] == [1]
+    known, trouble = Store(tmp_path / "c").load()
+    assert (known.hash, trouble) == (node.hash, None)
+    node.close()
 
 
 def test_store_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:

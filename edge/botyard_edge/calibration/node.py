@@ -195,10 +195,16 @@ class CalibrationNode:
 
     async def _change(self, draft: Draft, who: str, origin: Origin, cause: str | None, restores: int | None) -> Profile:
         before = self._history.versions.get(draft.name, ())
-        self._guard([draft, *before[-1:]], origin)
+        concerned = [draft, *before[-1:]]
+        self._guard(concerned, origin)
         self._fitting.check(draft)
         history, profile = self._history.with_draft(draft, when=self._clock.now(), who=who, restores=restores)
         await self._save(history)
+        try:
+            self._guard(concerned, origin)  # the robot may have set out while the disk was waited for
+        except CalibrationError:
+            await self._save(self._history)
+            raise
         self._history = history
         self._trouble = None
         self._apply()
