@@ -58,7 +58,7 @@ class Runtime:
 
     `clock` is the robot's own; everything inside runs on an estimate of the hub's, which begins with it. `boot` names
     the boot that its steady clock began with; None: with this process. `elsewhere` is where a recording is written;
-    None: in a thread of its own.
+    None: in a thread of its own. `outboxes` makes the outbox, None: as the settings want it.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class Runtime:
         outbox: Outbox | None = None,
         boot: str | None = None,
         elsewhere: Elsewhere | None = None,
+        outboxes: "OutboxMaker | None" = None,
     ) -> None:
         self.config = config
         self._nodes: dict[str, Node] = {}
@@ -82,7 +83,7 @@ class Runtime:
         clock.boots = lambda: self.boots.earlier(clock)
         self._clock = clock
         self._rng = rng
-        self.outbox: Outbox = outbox or make_outbox(config, clock, rng, self._on_disk)
+        self.outbox: Outbox = outbox or (outboxes or make_outbox)(config, clock, rng, self._on_disk)
         self._stopping = asyncio.Event()
         self._events: asyncio.Queue[Event | Report] = asyncio.Queue(MAX_EVENTS)
         about = msgspec.structs.replace(config.about, software=f"botyard-edge {__version__}")
@@ -403,6 +404,9 @@ class Runtime:
         else:
             self.state.update("outbox", health="warning", health_reasons=[f"outbox: {trouble}"])
             self._queue(Event("outbox.disk_failed", "error", f"the outbox cannot write to its disk: {trouble}"[:4096]))
+
+
+OutboxMaker = Callable[[Config, HubClock, random.Random, Callable[[str | None], None]], Outbox]
 
 
 def make_outbox(

@@ -363,7 +363,7 @@ def test_roads_of_the_warehouse_keep_off_walls_and_racks_and_reach_every_station
     for name in STATIONS:
         ROADS.route(ROADS.at("dock-1"), ROADS.at(name))
     on_roads = {name for road in PLAN.roads for name in road}
-    assert {s.name for s in PLAN.stations} - on_roads == {"office"}
+    assert {s.name for s in PLAN.stations} == on_roads
     assert all(0 <= s.x <= PLAN.width and 0 <= s.y <= PLAN.height for s in PLAN.stations)
 
 
@@ -418,3 +418,141 @@ async def test_odometry_drifts_with_wrong_wheels_and_is_right_with_measured_ones
             ends.append(math.dist((reckoned.x, reckoned.y), (robot.pose.x, robot.pose.y)))
     assert ends[0] > 0.5
     assert ends[1] < 0.05
+
+
+async def test_holonomic_robot_sets_out_at_once_and_turns_while_it_drives(make_driver: Make) -> None:
+    async with running(make_driver, 1, start="dock-3", patrol=False, kinematics="holonomic") as robot:
+        task = robot.command("goto", waypoint="w-16")
+        await robot.clock.advance(60)
+        assert task.result()["y"] == 16.0
+        assert robot.driver.capabilities.about.type == "holonomic"
+        poses = [pose for _, pose in robot.poses]
+        moved = [
+            b.yaw for a, b in itertools.pairwise(poses) if math.dist((a.x, a.y), (b.x, b.y)) > 0.05 and a.yaw != b.yaw
+        ]
+        assert moved, "it turns while it drives"
+
+
+async def test_robot_with_a_load_gains_speed_more_slowly_and_needs_more_current() -> None:
+    empty, laden = (Drive(0.0, 0.0, 0.0, Limits(1.0, 0.5)) for _ in range(2))
+    laden.mass = 2.0
+    for drive in (empty, laden):
+        drive.follow([(10.0, 0.0)])
+        for _ in range(10):
+            drive.step(0.1)
+    assert empty.speed == pytest.approx(2 * laden.speed, rel=0.01)
+    light, heavy = Motor(), Motor()
+    light.step(1.0, 0.2, 0.1)
+    heavy.step(1.0, 0.2, 0.1, 2.0)
+    assert heavy.current > light.current
+
+
+@given(st.lists(st.tuples(*[st.floats(-3, 3)] * 3, st.integers(1, 30)), max_size=8), st.booleans())
+def test_drive_by_velocity_keeps_its_limits_and_comes_to_rest(wishes: list[Any], holonomic: bool) -> None:
+    drive = Drive(0.0, 0.0, 0.0, Limits(1.0, 0.5), holonomic=holonomic)
+    for ahead, left, turning, steps in [*wishes, (0.0, 0.0, 0.0, 40)]:
+        drive.go(ahead, left, turning)
+        for _ in range(steps):
+            speed, turned = drive.speed, drive.turning
+            x, y = drive.x, drive.y
+            drive.step(0.1)
+            assert drive.speed <= 1.0 + 1e-9
+            assert abs(drive.speed - speed) <= 0.05 + 1e-9
+            assert abs(drive.turning) <= 1.2 + 1e-9
+            assert abs(drive.turning - turned) <= 0.2 + 1e-9
+            assert math.dist((x, y), (drive.x, drive.y)) <= 0.1 + 1e-9
+    assert drive.arrived
+
+
+async def test_stalled_robot_says_so_fails_its_order_and_goes_on_when_it_can(make_driver: Make) -> None:
+    async with running(make_driver, 1, start="dock-3", patrol=False) as robot:
+        driver: Any = robot.driver
+        task = robot.command("goto", waypoint="aisle-3-b")
+        await robot.clock.advance(8)
+        driver.afflict("motor_stall", 1.0)
+        await robot.clock.advance(4)
+        with pytest.raises(CommandFailedError, match="the motors are stalled"):
+            task.result()
+        assert robot.notes.state("health")[-1] == "error"
+        assert robot.notes.state("health_reasons")[-1] == ["the motors are stalled"]
+        assert max(value for _, value in robot.notes.samples["motor.left.current"]) > 15
+        rest = robot.pose
+        driver.afflict("motor_stall", None)
+        task = robot.command("goto", waypoint="aisle-3-b")
+        await robot.clock.advance(60)
+        assert task.result()["x"] == 24.0
+        assert robot.pose != rest
+        assert robot.notes.state("health")[-1] == "ok"
+
+
+async def test_robot_without_power_stops_and_goes_on_with_a_fresh_battery(make_driver: Make) -> None:
+    async with running(make_driver, 1, start="dock-3", patrol=False, battery=0.9) as robot:
+        driver: Any = robot.driver
+        robot.command("goto", waypoint="aisle-3-b")
+        await robot.clock.advance(8)
+        driver.afflict("battery_failure", 0.0)
+        await robot.clock.advance(5)
+        rest = robot.pose
+        refused = robot.command("goto", waypoint="aisle-3-b")
+        await robot.clock.advance(5)
+        assert robot.pose == rest
+        with pytest.raises(CommandFailedError, match="the battery is empty"):
+            refused.result()
+        driver.afflict("battery_failure", None)
+        task = robot.command("goto", waypoint="aisle-3-b")
+        await robot.clock.advance(60)
+        assert task.result()["x"] == 24.0
+
+
+GATED = {
+    "id": "gated",
+    "name": "gated",
+    "width": 20,
+    "height": 10,
+    "stations": [
+        {"name": "a", "kind": "station", "x": 0, "y": 0},
+        {"name": "gate", "kind": "door", "x": 10, "y": 0},
+        {"name": "b", "kind": "station", "x": 20, "y": 0},
+    ],
+    "roads": [["a", "gate"], ["gate", "b"]],
+}
+
+
+@pytest.mark.parametrize(("kind", "opens"), [("door", 3.0), ("lift", 12.0)])
+async def test_door_lets_one_robot_through_at_a_time_and_takes_its_time(
+    make_driver: Make, tmp_path: Path, kind: str, opens: float
+) -> None:
+    GATED["stations"][1]["kind"] = kind  # type: ignore[index]
+    (tmp_path / "gated.yaml").write_text(yaml.safe_dump(GATED))
+    given_ = {"plan": "gated.yaml", "start": "a", "patrol": False}
+    async with running(make_driver, 0, rng=1, **given_) as first:
+        clock, notes = first.clock, Notes(first.clock)
+        async with make_driver("sim", clock, 2, **given_) as other:
+            task = asyncio.create_task(other.run(notes))
+            second = Running(other, clock, notes)
+            await clock.advance(0.5)
+            done = [robot.command("goto", waypoint="b") for robot in (first, second)]
+            await clock.advance(120)
+            assert [one.result()["x"] for one in done] == [20.0, 20.0]
+            inside = [{ts for ts, pose in robot.poses if abs(pose.x - 10.0) < 0.9} for robot in (first, second)]
+            assert inside[0]
+            assert inside[1]
+            assert not inside[0] & inside[1]
+            waited = [ts for ts, pose in first.poses if abs(pose.x - 9.0) < 0.02]
+            assert max(waited) - min(waited) >= opens * 1e6 - 300_000
+            assert "waiting for gate" in second.notes.state("doing")
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_dock_is_taken_by_one_robot_at_a_time(make_driver: Make) -> None:
+    from botyard_plugins.sim.facilities import Facilities
+
+    docks = Facilities(ROADS.stations)
+    assert docks.claim("dock-1", "a", 1.0)
+    assert not docks.claim("dock-1", "b", 2.0)
+    docks.leave("dock-1", "b", 3.0)
+    assert docks.taken("dock-1", "b", 3.0)
+    docks.leave("dock-1", "a", 5.0)
+    assert not docks.claim("dock-1", "b", 4.5), "at that moment it was still taken"
+    assert docks.claim("dock-1", "b", 5.0)

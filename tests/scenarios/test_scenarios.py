@@ -56,11 +56,11 @@ def test_faults_are_seen_by_the_fleet(tmp_path: Path) -> None:
     """What a scenario injects has consequences, or its invariants would say nothing."""
     found = {
         name: run(load(SCENARIOS[0].with_name(f"{name}.yaml")), tmp_path / name).report
-        for name in ("crashes", "hangs", "duplicates", "reboots")
+        for name in ("crashes", "hangs", "loss", "reboots")
     }
     assert found["crashes"].events["node.restarting"] >= 4
     assert found["hangs"].events["node.hung"] >= 2
-    assert found["duplicates"].copies > 0
+    assert found["loss"].copies > 0
     assert found["reboots"].events["robot.offline"] >= 3
 
 

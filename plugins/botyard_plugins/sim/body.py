@@ -26,6 +26,11 @@ class Battery:
         self._drain = drain
 
     @property
+    def empty(self) -> bool:
+        """Whether nothing can be driven with it any more."""
+        return self.level <= 0.0 and not self.charging
+
+    @property
     def voltage(self) -> float:
         """Volts at the terminals: falls with the charge, steeply near its end, and under load."""
         open_circuit = 25.2 + 3.6 * self.level - 2.2 * math.exp(-12.0 * self.level)
@@ -48,6 +53,7 @@ class Motor:
     RESISTANCE = 0.35  # Ohm
     HEATING = 0.9  # K/W between winding and air
     LAG = 240.0  # s
+    STALL_CURRENT = 18.0  # A
 
     def __init__(self) -> None:
         self.current = 0.0
@@ -57,6 +63,12 @@ class Motor:
     def power(self) -> float:
         """Watts taken from the battery."""
         return 24.0 * abs(self.current)
+
+    def stall(self, seconds: float) -> None:
+        """Full voltage on a wheel that does not turn."""
+        self.current = self.STALL_CURRENT
+        goal = AMBIENT + self.HEATING * self.RESISTANCE * self.current * self.current
+        self.temperature += (goal - self.temperature) * (1.0 - math.exp(-seconds / self.LAG))
 
     def step(self, speed: float, acceleration: float, seconds: float, mass: float = 1.0) -> None:
         """`speed` and `acceleration` of the wheel in m/s and m/s2; `mass` as a multiple of the robot's own."""

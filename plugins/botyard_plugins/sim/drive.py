@@ -45,6 +45,10 @@ class Drive:
         self._limits = limits
         self._holonomic = holonomic
         self._route: list[Point] = []
+        # Metres per second that are wanted ahead and to the left, and radians per second; None: a route is followed.
+        self._wish: tuple[float, float, float] | None = None
+        self._velocity = 0.0, 0.0
+        self._most = limits.speed, limits.turn_speed
         # Of the way to the next point: what is left of it, its direction, and what is left to turn.
         self._left = 0.0
         self._cos, self._sin = 1.0, 0.0
@@ -56,15 +60,28 @@ class Drive:
         rest = sum(math.dist(a, b) for a, b in zip(self._route, self._route[1:], strict=False))
         return self._left + rest
 
-    def follow(self, route: list[Point]) -> None:
-        """Drive through these points from now on; the first must be reachable in a straight line. Only at rest."""
+    def follow(self, route: list[Point], speed: float = math.inf, turn_speed: float = math.inf) -> None:
+        """Drive through these points from now on, at most with these speeds; the first must be reachable in a straight
+        line. Only at rest."""
         self._route = list(route)
+        self._most = min(speed, self._limits.speed), min(turn_speed, self._limits.turn_speed)
         self.braking = False
         self.arrived = False
         self._set_out()
 
+    def go(self, ahead: float, left: float, turning: float) -> None:
+        """Move with this velocity from now on, in the robot's frame and within its limits; without a route."""
+        if self._wish is None:
+            heading = math.atan2(self._sin, self._cos) - self.yaw if self._holonomic else 0.0
+            self._velocity = self.speed * math.cos(heading), self.speed * math.sin(heading)
+            self._route, self._left, self._error = [], 0.0, 0.0
+        self._wish = ahead, left if self._holonomic else 0.0, turning
+        self.braking = self.arrived = False
+
     def brake(self) -> None:
         """Come to rest as fast as the limits allow, and forget the route."""
+        if self._wish is not None:
+            self._wish = 0.0, 0.0, 0.0
         self.braking = not self.arrived
 
     def step(self, seconds: float) -> None:
@@ -75,8 +92,11 @@ class Drive:
         before = self.speed
         if self.blocked:
             self.speed = self.turning = 0.0
+            self._velocity = 0.0, 0.0
             if self.braking:
                 self._come_to_rest()
+        elif self._wish is not None:
+            self._do_as_wished(*self._wish, seconds)
         elif self.braking:
             self._slow_down(seconds)
         else:
@@ -86,18 +106,35 @@ class Drive:
     def _go_on(self, seconds: float) -> None:
         limits, mass = self._limits, self.mass
         if self._error:
-            size = abs(self._error)
-            self.turning = approach(
-                abs(self.turning), size, limits.turn_speed, limits.turn_acceleration / mass, seconds
-            )
+            size, rate = abs(self._error), limits.turn_acceleration / mass
+            self.turning = approach(abs(self.turning), size, self._most[1], rate, seconds)
             self._turn(min(size, self.turning * seconds))
             if not self._holonomic:
                 return
         if self._left:
-            self.speed = approach(self.speed, self._left, limits.speed, limits.acceleration / mass, seconds)
+            self.speed = approach(self.speed, self._left, self._most[0], limits.acceleration / mass, seconds)
             self._roll(min(self._left, self.speed * seconds))
         if not self._left and not self._error:
             self._set_out()
+
+    def _do_as_wished(self, ahead: float, left: float, turning: float, seconds: float) -> None:
+        limits, mass = self._limits, self.mass
+        wanted, size = (ahead, left), math.hypot(ahead, left)
+        if size > limits.speed:
+            wanted = ahead / size * limits.speed, left / size * limits.speed
+        self._velocity = _towards(self._velocity, wanted, limits.acceleration / mass * seconds)
+        change = limits.turn_acceleration / mass * seconds
+        turning = min(max(turning, -limits.turn_speed), limits.turn_speed)
+        self.turning = min(max(turning, self.turning - change), self.turning + change)
+        cos, sin = math.cos(self.yaw), math.sin(self.yaw)
+        vx, vy = self._velocity
+        self.x += (vx * cos - vy * sin) * seconds
+        self.y += (vx * sin + vy * cos) * seconds
+        self.yaw = wrap(self.yaw + self.turning * seconds)
+        self.speed = math.hypot(vx, vy)
+        self.driven += self.speed * seconds
+        if not any((ahead, left, turning, self.speed, self.turning)):
+            self._come_to_rest()
 
     def _slow_down(self, seconds: float) -> None:
         limits, mass = self._limits, self.mass
@@ -110,7 +147,7 @@ class Drive:
             self._come_to_rest()
 
     def _come_to_rest(self) -> None:
-        self._route = []
+        self._route, self._wish = [], None
         self._left = self._error = 0.0
         self.braking = False
         self.arrived = True
@@ -147,6 +184,14 @@ class Drive:
         self._error = wrap(math.atan2(ahead_y, ahead_x) - self.yaw)
         if abs(self._error) <= THERE:
             self._error = 0.0
+
+
+def _towards(now: Point, wanted: Point, most: float) -> Point:
+    """The velocity after a change of at most so much."""
+    size = math.dist(now, wanted)
+    if size <= most:
+        return wanted
+    return now[0] + (wanted[0] - now[0]) * most / size, now[1] + (wanted[1] - now[1]) * most / size
 
 
 def approach(speed: float, distance: float, highest: float, rate: float, seconds: float) -> float:

@@ -1,7 +1,9 @@
 """The driver `sim`: a robot on a site plan, with the sensors that real ones have."""
 
+import math
 import random
 from collections.abc import Iterable
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
@@ -28,6 +30,7 @@ from botyard_edge.driver import (
 from botyard_edge.hookspecs import hookimpl
 from botyard_plugins.sim import body
 from botyard_plugins.sim.drive import Drive, Limits
+from botyard_plugins.sim.facilities import facilities
 from botyard_plugins.sim.geo import Origin
 from botyard_plugins.sim.odometry import CHANNELS as ODOMETRY
 from botyard_plugins.sim.odometry import Odometry
@@ -37,6 +40,11 @@ from botyard_plugins.sim.plan import PlanError, load_roads
 from botyard_plugins.sim.sensors import RATE, STEP, Sheet, Ticks
 
 MOTION = RATE // 5  # ticks between two looks at the motion
+GRAVITY = 9.81  # m/s2
+OWN_MASS = 40.0  # kg
+FRESH = 0.8  # charge of a battery that was changed
+# Steady time in seconds, metres, radians, and whether the wheels are blocked.
+Step = tuple[float, float, float, float, bool]
 SLOW = RATE  # ticks between two looks at all else
 
 GOTO = CommandSpec(
@@ -49,10 +57,27 @@ GOTO = CommandSpec(
             "waypoint": {"type": "string", "description": "Name of a station."},
             "x": {"type": "number", "description": "Metres on the plan."},
             "y": {"type": "number", "description": "Metres on the plan."},
+            "speed": {"type": "number", "exclusiveMinimum": 0, "description": "At most, in m/s."},
+            "turn_speed": {"type": "number", "exclusiveMinimum": 0, "description": "At most, in rad/s."},
         },
         "oneOf": [{"required": ["waypoint"]}, {"required": ["x", "y"]}],
     },
-    motion=Motion("goal", goal=("x", "y")),
+    motion=Motion("goal", linear=("speed",), angular=("turn_speed",), goal=("x", "y")),
+)
+DRIVE = CommandSpec(
+    "drive",
+    "Move with a velocity, wherever that leads, until the next command.",
+    {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["x", "yaw"],
+        "properties": {
+            "x": {"type": "number", "description": "Ahead, m/s."},
+            "y": {"type": "number", "description": "To the left, m/s; only a holonomic robot can."},
+            "yaw": {"type": "number", "description": "Counter-clockwise, rad/s."},
+        },
+    },
+    motion=Motion("velocity", linear=("x",), angular=("yaw",)),
 )
 DOCK = CommandSpec("dock", "Drive to the nearest dock along the roads.", motion=Motion("goal"))
 STOP = CommandSpec("stop", "Come to rest and stay there until the next command.", motion=Motion("stop"))
@@ -78,7 +103,11 @@ class SimDriver(Driver):
         self._with_pose = options["position"] != "geo"
         self._signals = body.Signals(options["signals"])
         self._signal_ticks = RATE // options["signal_rate"]
+        self._holonomic = options["kinematics"] == "holonomic"
+        self._payload = options["payload"]
+        self._track: list[Step] | None = None
         self._large_blocks = options["block"] >= 1.0
+        self._said: str | None = None
         self._halted_at: float | None = None
         self._ticks: Ticks | None = None
 
@@ -94,7 +123,8 @@ class SimDriver(Driver):
             roads.check(start)
         except PlanError as error:
             raise ConfigurationError(str(error)) from error
-        self._drive = Drive(place.x, place.y, 0.0, Limits(options["speed"], options["acceleration"]))
+        limits = Limits(options["speed"], options["acceleration"])
+        self._drive = Drive(place.x, place.y, 0.0, limits, holonomic=self._holonomic)
         self._odometry = Odometry(options["odometry"], self._drive) if options["odometry"] is not None else None
         level = options["battery"] if options["battery"] is not None else self._rng.uniform(0.5, 1.0)
         self._battery = body.Battery(level, options["battery_drain"])
@@ -103,10 +133,14 @@ class SimDriver(Driver):
         self._gripper = body.Gripper()
         self._radio = body.Radio(self._plan.access_points or [(self._plan.width / 2, self._plan.height / 2)])
         self._camera = body.Camera()
-        self._pilot = Pilot(roads, self._drive, self._battery, self._rng, patrol=options["patrol"])
+        shared = facilities(self._plan.id, roads.stations)
+        self._pilot = Pilot(roads, self._drive, self._battery, self._rng, shared, patrol=options["patrol"])
         self._noise = body.Noise(self._rng)
         self._make_sheets()
         return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._pilot.leave(self.context.clock.monotonic())
 
     def _make_sheets(self) -> None:
         with_signals = self._signals.names and self._signal_ticks == 1  # channels of one rate travel together
@@ -140,11 +174,15 @@ class SimDriver(Driver):
         if self._with_geo:
             fixed.append(Channel("geo", "geo", rate=5))
         fixed += [Channel(name, rate=RATE / self._signal_ticks) for name in self._signals.names]
-        about = About(type="diffdrive", vendor="Botyard", model="sim-1")
+        drive = DRIVE
+        if self._holonomic:
+            drive = replace(DRIVE, motion=Motion("velocity", linear=("x", "y"), angular=("yaw",)))
+        commands = (*COMMANDS, drive)
+        about = About(type=self.context.options["kinematics"], vendor="Botyard", model="sim-1")
         if self._odometry is None:
-            return Capabilities(tuple(fixed), COMMANDS, about=about)
+            return Capabilities(tuple(fixed), commands, about=about)
         channels = (*fixed, *ODOMETRY)
-        return Capabilities(channels, COMMANDS, about=about, wheels=self._odometry.designed)
+        return Capabilities(channels, commands, about=about, wheels=self._odometry.designed)
 
     async def run(self, port: Port) -> None:
         clock = self.context.clock
@@ -162,6 +200,8 @@ class SimDriver(Driver):
             return await self._goto({"waypoint": self._pilot.nearest_dock()}, progress)
         if command.name == "stop":
             self._pilot.halt()
+        elif command.name == "drive":
+            self._pilot.go(*(float(command.args.get(name, 0.0)) for name in ("x", "y", "yaw")))
         elif command.name == "patrol":
             self._pilot.patrol = True
         else:
@@ -186,7 +226,7 @@ class SimDriver(Driver):
         goal = self._pilot.place(args.get("waypoint"), args.get("x"), args.get("y"))
         name = args.get("waypoint") or f"({goal.x:.1f}, {goal.y:.1f})"
         before = self._drive.driven
-        order = self._pilot.obey(name, goal)
+        order = self._pilot.obey(name, goal, (args.get("speed", math.inf), args.get("turn_speed", math.inf)))
         told = 0.0
         while not order.done.done():
             await self.context.clock.sleep(1.0)
@@ -208,13 +248,35 @@ class SimDriver(Driver):
                 self._halted_at = None
                 self._pilot.halt()
             if tick:
-                self._pilot.step(STEP)
+                self._pilot.step(STEP, self._ticks.at(tick))
                 self._drive.step(STEP)
+            if self._track is not None:
+                drive = self._drive
+                self._track.append((self._ticks.at(tick), drive.x, drive.y, drive.yaw, drive.blocked))
             self._sense(tick)
+
+    # --- for who simulates the world around it
+
+    def afflict(self, what: str, value: float | None) -> None:
+        """Break something of the robot's body, or mend it (None): `motor_stall` blocks the wheels, `battery_failure`
+        leaves the battery with this charge at most."""
+        self._catch_up()
+        if what == "motor_stall":
+            self._drive.blocked = value is not None
+        elif what == "battery_failure":
+            self._battery.level = FRESH if value is None else min(self._battery.level, max(0.0, value))
+
+    def observe(self) -> list[Step]:
+        """Where the robot really was in each tick since this was asked last; from the first time on."""
+        if self._ticks is not None:
+            self._catch_up()
+        found, self._track = self._track or [], []
+        return found
 
     def _sense(self, tick: int) -> None:
         noise = self._noise
-        self._gripper.load = 14.0 if self._pilot.carrying else 0.0
+        load = self._payload if self._pilot.carrying else 0.0
+        self._gripper.load, self._drive.mass = load * GRAVITY, 1.0 + load / OWN_MASS
         force = round(self._gripper.force(self._drive.speed, noise.take(1)[0]), 2)
         if self._signals.names and tick % self._signal_ticks == 0:
             waves = self._signals.values(tick * STEP, noise.take(len(self._signals.names)))
@@ -232,8 +294,12 @@ class SimDriver(Driver):
     def _sense_motion(self, tick: int) -> None:
         drive, left, right = self._drive, self._left, self._right
         speed, side, seconds = drive.speed, 0.2 * drive.turning, STEP * MOTION
-        left.step(speed - side, drive.acceleration, seconds)
-        right.step(speed + side, drive.acceleration, seconds)
+        if drive.blocked and not drive.arrived:
+            left.stall(seconds)
+            right.stall(seconds)
+        else:
+            left.step(speed - side, drive.acceleration, seconds, drive.mass)
+            right.step(speed + side, drive.acceleration, seconds, drive.mass)
         self._energy += (body.IDLE_POWER + left.power + right.power) * seconds
         noise = self._noise.take(7)
         # Localisation errs by a centimetre while the robot moves, and stays where it is while it rests.
@@ -284,6 +350,9 @@ class SimDriver(Driver):
             level, voltage, current = (self._rest.latest(f"battery.{what}") for what in ("level", "voltage", "current"))
             state["battery"] = Battery(level, voltage, current, self._battery.charging)
             state["busy"], state["doing"] = self._pilot.busy, self._pilot.doing
+            if (trouble := self._pilot.trouble) != self._said:
+                self._said = trouble
+                state["health"], state["health_reasons"] = ("error", [trouble]) if trouble else ("ok", [])
         if state:
             port.update_state(**state)
         for sheet in (self._waves, self._force, self._motion, self._rest):
@@ -311,7 +380,7 @@ def botyard_edge_drivers() -> Iterable[DriverSpec]:
     return [
         DriverSpec(
             "sim",
-            "A simulated differential-drive robot on a site plan.",
+            "A simulated robot on a site plan.",
             SimDriver,
             SCHEMA,
             hang_after=10.0,

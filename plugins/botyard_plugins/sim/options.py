@@ -4,7 +4,7 @@ from typing import Any
 
 SCHEMA: dict[str, Any] = {
     "title": "Options of the driver sim",
-    "description": "A simulated differential-drive robot that drives along the roads of a site plan.",
+    "description": "A simulated robot on the roads of a site plan, with doors, lifts and docks.",
     "type": "object",
     "additionalProperties": False,
     "properties": {
@@ -46,6 +46,24 @@ SCHEMA: dict[str, Any] = {
             "maximum": 5,
             "default": 0.5,
             "examples": [0.5],
+        },
+        "kinematics": {
+            "title": "Kinematics",
+            "description": "Two driven wheels, which turn on the spot, or wheels that go in any direction.",
+            "type": "string",
+            "enum": ["diffdrive", "holonomic"],
+            "default": "diffdrive",
+            "examples": ["holonomic"],
+        },
+        "payload": {
+            "title": "Payload",
+            "description": "Kilograms that it carries between stations, on 40 kg of its own. A heavier robot gains and "
+            "loses speed more slowly, and needs more current.",
+            "type": "number",
+            "minimum": 0,
+            "maximum": 200,
+            "default": 1.4,
+            "examples": [20],
         },
         "patrol": {
             "title": "Patrol",

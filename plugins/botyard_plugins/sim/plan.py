@@ -4,7 +4,7 @@ import functools
 import heapq
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +16,8 @@ Point = tuple[float, float]
 
 K = TypeVar("K")
 V = TypeVar("V")
+# Kinds of stations that let one robot pass at a time.
+GATES = ("door", "lift")
 # Answers of each kind that a plan's roads remember.
 REMEMBERED = 4096
 
@@ -122,6 +124,7 @@ class Roads:
         for a, b in plan.roads:
             self._ways.setdefault(a, set()).add(b)
             self._ways.setdefault(b, set()).add(a)
+        self._gates = {one.point: one.name for one in plan.stations if one.kind in GATES and one.name in self._ways}
         self._routes: dict[tuple[Place, Place], list[Point]] = {}
         self._nearest: dict[Point, tuple[Place, float]] = {}
         self._joined: set[str] = set()
@@ -183,7 +186,30 @@ class Roads:
                 heapq.heappush(queue, (length + step, other, (*path, other)))
         if best is None:
             raise PlanError(f"no road leads from near {start.a!r} to near {goal.a!r}")
-        return _without_stops([start.point, *(self.stations[name].point for name in best[1]), goal.point])
+        whole = [start.point, *(self.stations[name].point for name in best[1]), goal.point]
+        return _without_stops(whole, self._gates)
+
+    def legs(self, start: Point, route: list[Point], before: float) -> list[tuple[list[Point], str | None]]:
+        """The route in parts, with the door or lift that each leads through: such a part begins so many metres before
+        it and ends as far behind it."""
+        legs: list[tuple[list[Point], str | None]] = []
+        free: list[Point] = []
+        here = start
+        for index, point in enumerate(route):
+            if (gate := self._gates.get(point)) is None:
+                free.append(point)
+                here = point
+                continue
+            if (distance := math.dist(here, point)) > before:
+                free.append(_between(here, point, distance - before))
+            if free:
+                legs.append((free, None))
+            through, free = [point], []
+            if index + 1 < len(route) and (distance := math.dist(point, route[index + 1])):
+                through.append(_between(point, route[index + 1], min(before, distance)))
+            legs.append((through, gate))
+            here = through[-1]
+        return [*legs, (free, None)] if free else legs
 
     def length(self, start: Place, goal: Place) -> float:
         """Metres along the roads from one place to another. Raises PlanError."""
@@ -208,13 +234,20 @@ def _keep(memory: dict[K, V], key: K, value: V) -> V:
     return value
 
 
-def _without_stops(points: list[Point]) -> list[Point]:
-    """The points after the first, without those that lie where the robot is already or straight on its way."""
+def _between(a: Point, b: Point, distance: float) -> Point:
+    """The point so many metres from `a` on the way to `b`."""
+    share = distance / math.dist(a, b)
+    return a[0] + (b[0] - a[0]) * share, a[1] + (b[1] - a[1]) * share
+
+
+def _without_stops(points: list[Point], gates: Mapping[Point, str]) -> list[Point]:
+    """The points after the first, without those that lie where the robot is already or straight on its way; doors and
+    lifts stay."""
     kept = [points[0]]
     for index, point in enumerate(points[1:], 1):
         if math.dist(kept[-1], point) < 1e-9:
             continue
-        if index + 1 < len(points):
+        if index + 1 < len(points) and point not in gates:
             after = points[index + 1]
             cross = (point[0] - kept[-1][0]) * (after[1] - point[1]) - (point[1] - kept[-1][1]) * (after[0] - point[0])
             dot = (point[0] - kept[-1][0]) * (after[0] - point[0]) + (point[1] - kept[-1][1]) * (after[1] - point[1])

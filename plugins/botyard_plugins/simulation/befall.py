@@ -49,6 +49,14 @@ async def befall(
             robot.trouble.hang()
             await clock.sleep(lasts)
             robot.trouble.release()
+        case "motor_stall" | "battery_failure":
+            robot.trouble.afflict(what.fault, what.value)
+            await clock.sleep(lasts)
+            robot.trouble.afflict(what.fault, None)
+        case "disk_full":
+            robot.full = True
+            await clock.sleep(lasts)
+            robot.full = False
         case "reboot":
             network.power_off(robot.name)
             await robot.halt(within=0.0)

@@ -27,7 +27,9 @@ def sim(
     seconds: Annotated[float | None, typer.Option(min=1, help="How long, instead of the scenario's.")] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same run, byte for byte.")] = 1,
     log: Annotated[Path | None, typer.Option(help="Write what happened into this file, a line of JSON each.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the report into this file, as JSON.")] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", "--json", help="Write the report into this file, as JSON.")
+    ] = None,
 ) -> None:
     """Simulate a fleet and its hub, faster than real time, and check that nothing is lost."""
     from botyard_plugins.simulation.world import simulate
@@ -47,8 +49,8 @@ def sim(
         progress.update(task, completed=plan.seconds)
     if log is not None:
         log.write_bytes(b"\n".join([*outcome.log, b""]))
-    if json is not None:
-        json.write_bytes(msgspec.json.format(msgspec.json.encode(outcome.report)) + b"\n")
+    if report is not None:
+        report.write_bytes(msgspec.json.format(msgspec.json.encode(outcome.report)) + b"\n")
     _show(outcome.report, took)
     raise typer.Exit(0 if outcome.report.ok else 1)
 
@@ -70,7 +72,8 @@ def _show(report: "Report", took: float) -> None:
     pace = f"{report.seconds / took:,.1f} times real time"
     out.print(f"{report.robots:,} robots for {report.seconds:,.0f} s in {took:,.1f} s ({pace}), seed {report.seed}")
     out.print(f"{report.messages:,} messages, {report.copies:,} of them sent again, {report.samples:,} samples")
-    for title, found in (("Fault", report.faults), ("Event", report.events)):
+    out.print(f"{report.driven:,.0f} m driven")
+    for title, found in (("Fault", report.faults), ("Command", report.commands), ("Event", report.events)):
         if found:
             table = Table(title, "Times", box=None)
             for name, count in found.items():

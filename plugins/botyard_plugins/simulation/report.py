@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,7 +26,8 @@ class Invariant(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What was injected, what the fleet did, and which invariants held. `seconds` are the fleet's own."""
+    """What was injected, what the fleet did, and which invariants held. `seconds` are the fleet's own; `commands` are
+    counted by how they ended, and `driven` is how far all robots together really moved, in metres."""
 
     scenario: str
     seed: int
@@ -35,6 +37,8 @@ class Report(msgspec.Struct, frozen=True):
     copies: int
     samples: int
     faults: dict[str, int]
+    commands: dict[str, int]
+    driven: float
     events: dict[str, int]
     invariants: list[Invariant]
 
@@ -65,14 +69,18 @@ async def events(store: Store) -> list[StoredEvent]:
             return sorted(found, key=lambda event: (event.ts, event.id))
 
 
-def log(scenario: Scenario, start: int, faults: Iterable[Fault], happened: Iterable[StoredEvent]) -> list[bytes]:
-    """The log: a line of JSON for each fault and each event, in the order of their time in seconds."""
+def log(
+    scenario: Scenario, start: int, faults: Iterable[Fault], happened: Iterable[StoredEvent], folder: Path
+) -> list[bytes]:
+    """The log: a line of JSON for each fault and each event, in the order of their time in seconds. It does not say in
+    which folder the simulation ran."""
     lines: list[tuple[float, int, dict[str, Any]]] = []
     for fault in faults:
         what = {"fault": fault.what.fault, "robot": f"robot-{fault.robot}", "until": round(fault.until, 6)}
         lines.append((fault.at, 0, what))
     for event in happened:
-        told = {"event": event.name, "robot": event.robot, "severity": event.severity, "message": event.message}
+        told = {"event": event.name, "robot": event.robot, "severity": event.severity}
+        told["message"] = event.message and event.message.replace(f"{folder}/", "")
         lines.append(((event.ts - start) / 1e6, 1, {**told, "data": event.data}))
     lines.sort(key=lambda line: line[:2])
     head = {"scenario": scenario.name, "robots": scenario.robots, "seconds": scenario.seconds}

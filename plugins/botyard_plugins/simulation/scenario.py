@@ -16,12 +16,13 @@ import msgspec
 from botyard_edge.config import Config, make_config, robot_schema
 from botyard_edge.driver import DriverSpec
 from botyard_edge.safety import read_policy
+from botyard_plugins.simulation.witness import MotionLimits
 from botyard_schemas import settings
 from botyard_schemas.settings import SettingsError, fill_defaults, locate
 from botyard_schemas.validation import field_path
 
-# Faults that a robot without a disk does not survive without losing what it has not sent.
-NEEDS_DISK = frozenset({"reboot"})
+# Faults of a disk, or that a robot without one does not survive without losing what it has not sent.
+NEEDS_DISK = frozenset({"reboot", "disk_full"})
 
 # What a scenario says of its robots as `robot.yaml` would, and where it differs in what is usual.
 SECTIONS = ("telemetry", "state", "link", "outbox", "safety", "shutdown")
@@ -30,7 +31,11 @@ DIFFERENT: tuple[tuple[str, str, Any], ...] = (
     ("outbox", "durability", "each"),
     ("shutdown", "flush_timeout", None),
 )
-# Seconds that a robot's driver computes and publishes at once, and how many where limits are watched meanwhile.
+
+# Seconds that a driver computes and publishes at once, and how many where limits are watched meanwhile.
+# The highest angular speed of the driver `sim`, rad/s.
+TURN_SPEED = 1.2
+# Seconds that a driver computes and publishes at once, and how many where limits are watched meanwhile.
 BLOCK, WATCHED_BLOCK = 5.0, 0.2
 
 
@@ -47,6 +52,18 @@ class FaultSettings(msgspec.Struct, frozen=True, rename={"lasts": "for"}):
     channel: str = "gripper.force"
 
 
+class CommandSettings(msgspec.Struct, frozen=True, rename={"lasts": "for"}):
+    """A line of the scenario's commands; see scenario.schema.json."""
+
+    command: str
+    at: float
+    args: dict[str, Any] = {}
+    lasts: float = 10.0
+    every: float | None = None
+    expires: float = 30.0
+    robots: list[int] | float = 1.0
+
+
 class Scenario(msgspec.Struct, frozen=True):
     """What a fleet is and what goes wrong with it."""
 
@@ -57,6 +74,7 @@ class Scenario(msgspec.Struct, frozen=True):
     options: dict[str, Any] = {}
     robot: dict[str, Any] = {}
     faults: list[FaultSettings] = []
+    commands: list[CommandSettings] = []
 
 
 class Fault(NamedTuple):
@@ -92,13 +110,16 @@ def load(path: Path, **changes: Any) -> Scenario:
         f"{locate(path, ('robot', 'safety', *keys))}: {field_path(['robot', 'safety', *keys])}: {sentence}"
         for keys, sentence in read_policy(scenario.robot.get("safety"))[1]
     ]
-    for index, line in enumerate(scenario.faults):
+    lines: list[tuple[str, int, FaultSettings | CommandSettings]] = []
+    lines += [("faults", index, fault) for index, fault in enumerate(scenario.faults)]
+    lines += [("commands", index, command) for index, command in enumerate(scenario.commands)]
+    for section, index, line in lines:
         for number in line.robots if isinstance(line.robots, list) else ():
             if number > scenario.robots:
-                where = locate(path, ("faults", index, "robots"))
+                where = locate(path, (section, index, "robots"))
                 wrong.append(f"{where}: there is no robot {number}, expected 1 to {scenario.robots}")
         if line.at is not None and line.at >= scenario.seconds:
-            where = locate(path, ("faults", index, "at"))
+            where = locate(path, (section, index, "at"))
             wrong.append(f"{where}: {line.at:g} is after the end, expected less than {scenario.seconds:g} seconds")
     if wrong:
         raise SettingsError(wrong)
@@ -107,9 +128,9 @@ def load(path: Path, **changes: Any) -> Scenario:
 
 def settings_of_robots(scenario: Scenario, folder: Path) -> Config:
     """What all robots have in common: settings without a name and without drivers."""
-    safety = read_policy(scenario.robot.get("safety"))[0] if "safety" in scenario.robot else None
     sections = copy.deepcopy(scenario.robot)
     fill_defaults(sections, schema()["properties"]["robot"])
+    safety = read_policy(sections["safety"])[0] if "safety" in scenario.robot else None
     whole: dict[str, Any] = {"robot": "robot", "drivers": {}, **sections}
     whole["shutdown"]["flush_timeout"] = whole["shutdown"]["flush_timeout"] or scenario.settle
     del whole["safety"]
@@ -125,6 +146,18 @@ def options_of_robots(scenario: Scenario, plan: Path, spec: DriverSpec) -> dict[
     return options
 
 
+def limits_of_robots(settings: Config, options: Mapping[str, Any]) -> MotionLimits:
+    """What no robot may exceed: its own limits, and those that its safety node has to keep."""
+    safe = settings.safety.limits if settings.safety is not None else None
+    speed, acceleration = options["speed"], options["acceleration"]
+    if safe is not None:
+        speed = min(speed, safe.max_speed or speed)
+        acceleration = min(acceleration, safe.max_acceleration or acceleration)
+    turning = safe.max_angular_speed if safe is not None else None
+    heaviest = 1.0 + options["payload"] / 40.0
+    return MotionLimits(speed, acceleration, turning or TURN_SPEED, heaviest)
+
+
 def faults(scenario: Scenario, rng: random.Random) -> list[Fault]:
     """All faults in the order of their beginning. None lasts longer than the scenario."""
     found = [
@@ -134,6 +167,25 @@ def faults(scenario: Scenario, rng: random.Random) -> list[Fault]:
         for robot in _chosen(line.robots, scenario.robots, rng)
     ]
     return sorted(found, key=lambda fault: (fault.at, fault.robot))
+
+
+class Errand(NamedTuple):
+    """One command to one robot, in seconds after the beginning."""
+
+    at: float
+    robot: int
+    what: CommandSettings
+
+
+def commands(scenario: Scenario, rng: random.Random) -> list[Errand]:
+    """All commands in the order of their time."""
+    found = []
+    for line in scenario.commands:
+        end = min(line.at + line.lasts, scenario.seconds)
+        count = 1 if line.every is None else max(1, math.ceil((end - line.at) / line.every))
+        robots = _chosen(line.robots, scenario.robots, rng)
+        found += [Errand(line.at + n * (line.every or 0.0), robot, line) for n in range(count) for robot in robots]
+    return sorted(found, key=lambda errand: (errand.at, errand.robot))
 
 
 def _moments(line: FaultSettings, seconds: float, rng: random.Random) -> Sequence[float]:

@@ -3,13 +3,17 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Self, cast
+from typing import Any, Protocol, Self, Unpack, cast
 
-from botyard_edge.driver import Capabilities, Command, Driver, DriverContext, Port, Progress
+from botyard_edge.driver import Capabilities, Command, Driver, DriverContext, Port, Progress, StateChange
+from botyard_plugins.simulation.witness import Step, Witness
 from botyard_schemas.clock import Clock, loop_seconds
 
 # What a fault makes of a value; the first argument is how many seconds the fault has lasted.
 Distortion = Callable[[float, Any], Any]
+
+# Commands after which a robot that was told to rest still has to.
+RESTFUL = ("stop",)
 
 
 class RobotClock:
@@ -44,10 +48,23 @@ class RobotClock:
         return loop_seconds(self._base, seconds / (1.0 + self._skew))
 
 
-class Trouble:
-    """What is wrong with one robot's driver just now."""
+class Body(Protocol):
+    """What a driver offers whose robot is simulated, too; others have no body that could fail."""
 
-    def __init__(self, clock: Clock, rng: random.Random) -> None:
+    def afflict(self, what: str, value: float | None) -> None:
+        """Break something, or mend it (None)."""
+
+    def observe(self) -> Sequence[Step]:
+        """How the robot really moved since this was asked last."""
+
+
+class Trouble:
+    """What is wrong with one robot's driver just now, and who sees what it does."""
+
+    def __init__(self, clock: Clock, rng: random.Random, witness: Witness | None = None) -> None:
+        self.witness = witness
+        self._broken: dict[str, float] = {}
+        self._body: Body | None = None
         self._clock = clock
         self._rng = rng
         self._crash = False
@@ -69,6 +86,36 @@ class Trouble:
     def release(self) -> None:
         """Let go of a driver that hangs."""
         self._hangs.set()
+
+    def enter(self, driver: Driver) -> None:
+        """The driver is open: from now on it has what is broken of its robot."""
+        if hasattr(driver, "afflict") and hasattr(driver, "observe"):
+            self._body = cast("Body", driver)
+            for what, value in self._broken.items():
+                self._body.afflict(what, value)
+            if self.witness is not None:
+                self._body.observe()
+
+    def leave(self) -> None:
+        """The driver ends."""
+        self.look()
+        self._body = None
+        if self.witness is not None:
+            self.witness.lost()
+
+    def look(self) -> None:
+        """Let the witness see what has happened."""
+        if self._body is not None and self.witness is not None:
+            self.witness.see(self._body.observe())
+
+    def afflict(self, what: str, value: float | None) -> None:
+        """Break something of the robot's body, or mend it (None)."""
+        if value is None:
+            self._broken.pop(what, None)
+        else:
+            self._broken[what] = value
+        if self._body is not None:
+            self._body.afflict(what, value)
 
     def distort(self, channel: str, how: Distortion) -> None:
         """Spoil a channel from now on."""
@@ -149,9 +196,11 @@ class TroubledDriver(Driver):
 
     async def __aenter__(self) -> Self:
         await self._inner.__aenter__()
+        self._trouble.enter(self._inner)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        self._trouble.leave()
         await self._inner.__aexit__(*exc)
 
     @property
@@ -162,13 +211,21 @@ class TroubledDriver(Driver):
         await self._inner.run(cast("Port", _TroubledPort(port, self._trouble)))
 
     async def execute(self, command: Command, progress: Progress) -> dict[str, Any] | None:
+        if self._trouble.witness is not None and command.name not in RESTFUL:
+            self._trouble.witness.told_to_move(self.context.clock.monotonic())
         return await self._inner.execute(command, progress)
 
     async def stop(self) -> None:
+        self._told_to_rest()
         await self._inner.stop()
 
     def halt(self) -> None:
+        self._told_to_rest()
         self._inner.halt()
+
+    def _told_to_rest(self) -> None:
+        if self._trouble.witness is not None:
+            self._trouble.witness.told_to_rest(self.context.clock.monotonic())
 
 
 class _TroubledPort:
@@ -177,7 +234,11 @@ class _TroubledPort:
     def __init__(self, port: Port, trouble: Trouble) -> None:
         self._port = port
         self._trouble = trouble
-        self.event, self.flush, self.update_state, self.alive = port.event, port.flush, port.update_state, port.alive
+        self.event, self.flush, self.alive = port.event, port.flush, port.alive
+
+    def update_state(self, **changes: Unpack[StateChange]) -> None:
+        self._trouble.look()
+        self._port.update_state(**changes)
 
     def publish(self, values: Mapping[str, Any], *, ts: int | None = None) -> Awaitable[None]:
         return self._publish(values, ts) if self._trouble else self._port.publish(values, ts=ts)

@@ -4,12 +4,15 @@ import asyncio
 import contextlib
 import gc
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import msgspec
 
+from botyard.commands.request import CommandRefusedError, Wanted
+from botyard.core.actor import HUB
 from botyard.core.config import Config
 from botyard.core.hub import Hub
 from botyard.plugin.manager import DEFAULT_PLUGINS, build_plugin_manager
@@ -17,16 +20,19 @@ from botyard_edge.config import DriverSettings
 from botyard_edge.plugins import build_plugin_manager as build_edge_plugins
 from botyard_edge.plugins import drivers
 from botyard_plugins.simulation import report
-from botyard_plugins.simulation.befall import befall
+from botyard_plugins.simulation.befall import WAYS, befall
 from botyard_plugins.simulation.ledger import Ledger
 from botyard_plugins.simulation.network import Network
 from botyard_plugins.simulation.report import Invariant, Report
 from botyard_plugins.simulation.robot import SimulatedRobot
 from botyard_plugins.simulation.scenario import (
     NEEDS_DISK,
+    Errand,
     Fault,
     Scenario,
+    commands,
     faults,
+    limits_of_robots,
     options_of_robots,
     settings_of_robots,
 )
@@ -37,6 +43,11 @@ PLAN = Path(__file__).with_name("warehouse.yaml")
 PLUGINS = tuple(name for name in DEFAULT_PLUGINS if "transport" not in name and "simulation" not in name)
 # How often progress is told, in seconds of the fleet's time.
 TOLD_EVERY = 1.0
+
+# Seconds after which a robot that could not be reached is reached again for certain.
+SETTLED = 30.0
+# How a command can end.
+ENDED = frozenset({"succeeded", "failed", "cancelled", "rejected", "expired"})
 
 Progress = Callable[[float], None]
 
@@ -76,6 +87,8 @@ class World:
         self._rng = random.Random(seed)
         self._ledger = Ledger()
         self._robots: list[SimulatedRobot] = []
+        self._asked: list[tuple[Errand, str]] = []
+        self._unasked: list[str] = []
         self._network: Network
 
     async def run(self) -> Outcome:
@@ -88,14 +101,16 @@ class World:
         plugins.register(self._network)
         config = Config(base=self._folder, data_dir=str(self._folder), roles=("ingest",))
         start = clock.now()
+        errands = commands(scenario, random.Random(self._rng.getrandbits(64)))
         async with Hub(config, clock=clock, plugins=plugins, processes=False) as hub:
             async with AsyncExitStack() as stack:
                 for robot in self._make(clock, planned):
                     self._robots.append(await stack.enter_async_context(robot))
-                await self._let_happen(clock, planned)
+                await self._let_happen(clock, planned, errands, hub)
                 unwell = [sentence for robot in self._robots for sentence in robot.failed]
                 await asyncio.gather(*(robot.halt() for robot in self._robots))
-            invariants = await self._invariants(hub, unwell)
+            ends = await self._ends(hub, planned)
+            invariants = await self._invariants(hub, unwell, ends)
             happened = await report.events(hub.store)
         found = Report(
             scenario=scenario.name,
@@ -106,16 +121,19 @@ class World:
             copies=self._ledger.copies,
             samples=self._ledger.samples,
             faults=report.counted(planned),
+            commands=dict(sorted(Counter(status for _, status in ends).items())),
+            driven=round(sum(robot.witness.driven for robot in self._robots if robot.witness), 1),
             events=report.named(happened),
             invariants=invariants,
         )
-        return Outcome(found, report.log(scenario, start, planned, happened))
+        return Outcome(found, report.log(scenario, start, planned, happened, self._folder))
 
     def _make(self, clock: LoopClock, planned: list[Fault]) -> list[SimulatedRobot]:
         spec = drivers(build_edge_plugins())["sim"]
         with_disk = {fault.robot for fault in planned if fault.what.fault in NEEDS_DISK}
         options = options_of_robots(self._scenario, PLAN, spec)
         settings = settings_of_robots(self._scenario, self._folder)
+        limits = limits_of_robots(settings, options)
         robots = []
         for number in range(1, self._scenario.robots + 1):
             rng = random.Random(self._rng.getrandbits(64))
@@ -130,19 +148,34 @@ class World:
                     disk=number in with_disk,
                     flush_timeout=settings.flush_timeout,
                     settings=settings,
+                    limits=limits,
                 )
             )
         return robots
 
-    async def _let_happen(self, clock: LoopClock, planned: list[Fault]) -> None:
-        """Begin and end the faults at their times, until the end."""
+    async def _let_happen(self, clock: LoopClock, planned: list[Fault], errands: list[Errand], hub: Hub) -> None:
+        """Begin and end the faults and send the commands at their times, until the end."""
         began = clock.monotonic()
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._send(clock, began, errands, hub), name="simulation.commands")
             for fault in planned:
                 tasks.create_task(self._befall(clock, began, fault), name=f"simulation.{fault.what.fault}")
             while (elapsed := clock.monotonic() - began) < self._scenario.seconds:
                 self._progress(elapsed)
                 await clock.sleep(min(TOLD_EVERY, self._scenario.seconds - elapsed))
+
+    async def _send(self, clock: LoopClock, began: float, errands: list[Errand], hub: Hub) -> None:
+        """Ask the robots for what they are to do."""
+        assert hub.commands is not None  # noqa: S101 - it has the role ingest
+        for errand in errands:
+            await clock.sleep(began + errand.at - clock.monotonic())
+            what, robot = errand.what, self._robots[errand.robot - 1].name
+            wanted = Wanted(name=what.command, args=what.args, expires_in=what.expires)
+            try:
+                row = await hub.commands.request(robot, wanted, HUB)
+                self._asked.append((errand, row.id))
+            except (CommandRefusedError, KeyError) as error:
+                self._unasked.append(f"{robot}: {what.command} was not taken in: {error}")
 
     async def _befall(self, clock: LoopClock, began: float, fault: Fault) -> None:
         """One fault, from its beginning to its end."""
@@ -156,7 +189,20 @@ class World:
             rng=lambda: random.Random(f"{self._seed} {fault.at} {fault.robot}"),
         )
 
-    async def _invariants(self, hub: Hub, unwell: list[str]) -> list[Invariant]:
+    async def _ends(self, hub: Hub, planned: list[Fault]) -> list[tuple[str, str]]:
+        """Robot and name of each command, and its status, once the robots are gone."""
+        found: list[tuple[str, str]] = []
+        for errand, command in self._asked:
+            row = await hub.store.command(command)
+            status: str = row.status if row else "lost"
+            if row is not None and row.answered is None and not _excused(errand, planned):
+                status = f"{status}, without an answer"
+            found.append((f"robot-{errand.robot}: {errand.what.command}", status))
+        return found
+
+    async def _invariants(self, hub: Hub, unwell: list[str], ends: list[tuple[str, str]]) -> list[Invariant]:
+        witnesses = [robot.witness for robot in self._robots if robot.witness is not None]
+        late = [sentence for robot in self._robots for sentence in robot.late]
         heads = [(robot.name, epoch, head) for robot in self._robots for epoch, head in robot.heads.items()]
         names = [robot.name for robot in self._robots]
         quarantined = (await hub.store.quarantined(limit=100)).items
@@ -165,4 +211,25 @@ class World:
             Invariant("nothing is doubled", await self._ledger.doubled(hub.store, names)),
             Invariant("nothing is refused", [f"{row.robot}: {row.reason}: {row.detail}" for row in quarantined]),
             Invariant("every node runs in the end", unwell),
+            Invariant(
+                "every command is answered",
+                [f"{what} is {status}" for what, status in ends if status not in ENDED] + self._unasked,
+            ),
+            Invariant("no limit is exceeded", [sentence for one in witnesses for sentence in one.exceeded]),
+            Invariant(
+                "safe mode comes within its deadline",
+                late + [sentence for one in witnesses for sentence in one.restless],
+            ),
         ]
+
+
+def _excused(errand: Errand, planned: list[Fault]) -> bool:
+    """Whether the robot may not have heard the command, or not have been heard, until its deadline."""
+    end = errand.at + errand.what.expires
+    return any(
+        fault.robot == errand.robot
+        and fault.what.fault in (*WAYS, "reboot", "clock_jump")
+        and fault.at < end
+        and errand.at < fault.until + SETTLED
+        for fault in planned
+    )

@@ -1,0 +1,104 @@
+"""Sees how a robot really moves, and compares it with what it may do. It knows nothing of the robot's own view."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# What rounding and the discrete steps of the physics may add to a limit, as a share of it.
+TOLERANCE = 0.02
+# Seconds beyond its way of braking that a robot has to come to rest in.
+REACTION = 0.5
+MAX_SENTENCES = 20
+# Seconds between two steps at most.
+GAP = 0.15
+
+# Steady time in seconds, metres, metres, radians, and whether the wheels are blocked.
+Step = tuple[float, float, float, float, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class MotionLimits:
+    """m/s, m/s2 and rad/s that are never exceeded; `heaviest` is the mass with a load, as a multiple of the robot's."""
+
+    speed: float
+    acceleration: float
+    turn_speed: float = math.inf
+    heaviest: float = 1.0
+
+    @property
+    def braking(self) -> float:
+        """Seconds from the highest speed to rest."""
+        return self.speed * self.heaviest / self.acceleration
+
+
+class Witness:
+    """Follows one robot. `exceeded` and `restless` are what was wrong, in sentences."""
+
+    def __init__(self, robot: str, limits: MotionLimits) -> None:
+        self.exceeded: list[str] = []
+        self.restless: list[str] = []
+        self.driven = 0.0
+        self._robot = robot
+        self._limits = limits
+        self._last: Step | None = None
+        self._speed: float | None = None
+        self._stops: list[tuple[float, float]] = []
+
+    def told_to_rest(self, at: float) -> None:
+        """The robot has to come to rest, and stay so until `told_to_move`."""
+        if not self._stops or self._stops[-1][1] < math.inf:
+            self._stops.append((at, math.inf))
+
+    def told_to_move(self, at: float) -> None:
+        """It may move again."""
+        if self._stops and self._stops[-1][1] == math.inf:
+            self._stops[-1] = self._stops[-1][0], at
+
+    def see(self, track: Sequence[Step]) -> None:
+        """What happened, step by step, since the last time."""
+        for step in track:
+            if self._last is not None and step[1:4] == self._last[1:4] and not self._speed:
+                self._last = step  # it rests
+                continue
+            self._compare(step)
+        if self._last is not None:
+            self._stops = [stop for stop in self._stops if stop[1] >= self._last[0]]
+
+    def lost(self) -> None:
+        """The driver has ended. Another one is told anew whether it may move."""
+        self._last = self._speed = None
+        self._stops.clear()
+
+    def _compare(self, step: Step) -> None:
+        before, self._last = self._last, step
+        if before is None or not 0.0 < (seconds := step[0] - before[0]) <= GAP:
+            self._speed = None  # it was suspended, and nobody knows how it moved meanwhile
+            return
+        way = math.dist(before[1:3], step[1:3])
+        self.driven += way
+        speed, earlier = way / seconds, self._speed
+        turning = abs(math.remainder(step[3] - before[3], math.tau)) / seconds
+        self._speed = 0.0 if step[4] else speed
+        limits = self._limits
+        self._check(speed, limits.speed, "m/s", "its speed was", step[0])
+        self._check(turning, limits.turn_speed, "rad/s", "its angular speed was", step[0])
+        if earlier is not None and not step[4]:
+            change = abs(speed - earlier) / seconds
+            self._check(change, limits.acceleration, "m/s2", "its acceleration was", step[0])
+        if speed > TOLERANCE:
+            self._check_rest(step[0], speed)
+
+    def _check(self, value: float, limit: float, unit: str, what: str, at: float) -> None:
+        if value > limit * (1.0 + TOLERANCE) + 1e-6 and len(self.exceeded) < MAX_SENTENCES:
+            self.exceeded.append(
+                f"{self._robot}: at {at:.1f} s {what} {value:.3f} {unit}, at most {limit:g} are allowed"
+            )
+
+    def _check_rest(self, at: float, speed: float) -> None:
+        for since, until in self._stops:
+            due = since + self._limits.braking + REACTION
+            if due < at < until and len(self.restless) < MAX_SENTENCES:
+                self.restless.append(
+                    f"{self._robot}: at {at:.1f} s it moved with {speed:.2f} m/s, although it had been told to rest at "
+                    f"{since:.1f} s and needs {self._limits.braking:.1f} s for that"
+                )
