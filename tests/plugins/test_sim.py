@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from botyard_edge.driver import Command, ConfigurationError, Driver, Pose, Wheels
+from botyard_edge.driver import Command, CommandFailedError, ConfigurationError, Driver, Pose, Wheels
 from botyard_edge.testing import VirtualClock
 from botyard_plugins.sim.body import AMBIENT, Battery, Motor
 from botyard_plugins.sim.drive import Drive, Limits
@@ -39,6 +39,10 @@ class Running:
         async def progress(done: float) -> None: ...
 
         return asyncio.create_task(self.driver.execute(Command("c1", name, 0, args), progress))
+
+    @property
+    def poses(self) -> list[tuple[int, Pose]]:
+        return self.notes.samples["pose"]
 
     @property
     def pose(self) -> Pose:
