@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from botyard.ingest.tracker import MAX_EPOCHS
 from botyard.store.base import (
     Batch,
     BucketRow,
@@ -30,6 +31,8 @@ from botyard.store.base import (
     StoreError,
 )
 from botyard.store.factory import open_store
+from botyard.store.frames import KEPT_EPOCHS
+from botyard.store.sqlite_writer import FOLD_AFTER
 from tests.hub.support import Column, filled, telemetry
 
 # Each makes the URL of a new database.
@@ -415,6 +418,25 @@ async def test_positions_are_replaced_by_epoch_and_survive_reopening(opened: Ope
         await store.commit(Batch(positions=[Position("r", "one", 11)]))
     async with opened() as store:
         assert await store.positions() == [Position("r", "one", 11), Position("r", "two", 1)]
+
+
+async def test_positions_of_old_epochs_go_and_those_in_use_stay(opened: Open) -> None:
+    newest = 60
+    async with opened() as store:
+        await store.commit(Batch(positions=[Position("other", f"{n}", n) for n in range(1, KEPT_EPOCHS + 1)]))
+        for n in range(1, newest + 1):  # a robot that begins anew and anew, beside one epoch that goes on
+            for _ in range(FOLD_AFTER // 16):
+                await store.commit(Batch(positions=[Position("r", "goes on", n), Position("r", f"{n}", n)]))
+    async with opened() as store:
+        kept = [position for position in await store.positions() if position.robot == "r"]
+        assert Position("r", "goes on", newest) in kept
+        assert {Position("r", f"{n}", n) for n in range(newest - KEPT_EPOCHS + 2, newest + 1)} <= set(kept)
+        assert len(kept) <= KEPT_EPOCHS + 2 * 16
+        assert len(await store.positions()) - len(kept) == KEPT_EPOCHS
+
+
+def test_store_remembers_more_epochs_than_ingest() -> None:
+    assert KEPT_EPOCHS > MAX_EPOCHS
 
 
 BROKEN = [

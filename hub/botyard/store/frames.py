@@ -10,6 +10,10 @@ import msgspec
 
 LOWEST, HIGHEST = -(2**63), 2**63 - 1  # what a column of a database can hold
 
+# Epochs of a robot whose positions are kept: twice what ingest remembers. One that restarts without a disk begins a new
+# epoch each time. And how many rows of a robot that has more are deleted at once.
+KEPT_EPOCHS, EPOCHS_AT_ONCE = 16, 100
+
 LENGTH = 4  # bytes of the length before each frame, big-endian
 
 OK, FAILED, KEY = "ok", "failed", "key"

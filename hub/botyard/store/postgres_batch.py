@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from botyard.store.base import Batch, StateRow, StoreError
+from botyard.store.frames import EPOCHS_AT_ONCE, KEPT_EPOCHS
 from botyard.store.postgres_ledger import Ledger
 from botyard.store.postgres_server import Connection, escaped
 
@@ -30,6 +31,8 @@ TRIM_NOBODY = """robot IS NULL AND id <=
 UPSERT_POSITIONS = """INSERT INTO position (robot, epoch, seq, beyond)
     SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[])
     ON CONFLICT (robot, epoch) DO UPDATE SET seq = excluded.seq, beyond = excluded.beyond"""
+
+EPOCHS = "SELECT id, epoch FROM position WHERE robot = $1 ORDER BY id DESC OFFSET $2"
 
 BLOCK_COLUMNS = ("shard", "start", "end", "messages", "data")
 
@@ -82,8 +85,14 @@ class Positions:
         for row in sorted(await connection.fetch(FOLD)):
             for robot, epoch, seq, beyond in msgspec.json.decode(row["data"]):
                 latest[robot, epoch] = robot, epoch, seq, _json(beyond)
+        before = await connection.fetchval("SELECT coalesce(max(id), 0) FROM position")
         await connection.execute(UPSERT_POSITIONS, *turned(latest.values()))
         self.waiting = 0
+        for (robot,) in await connection.fetch("SELECT DISTINCT robot FROM position WHERE id > $1", before):
+            rows = await connection.fetch(EPOCHS, robot, KEPT_EPOCHS)
+            old = [row["id"] for row in rows if (robot, row["epoch"]) not in latest]
+            if old:
+                await connection.execute("DELETE FROM position WHERE id = ANY($1::bigint[])", old[-EPOCHS_AT_ONCE:])
 
 
 async def write(connection: Connection, batch: Prepared, positions: Positions, quarantine_limit: int) -> list[int]:

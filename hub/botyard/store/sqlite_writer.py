@@ -42,6 +42,7 @@ TRIM_QUARANTINE = """SELECT id FROM quarantine WHERE robot IS ?1 AND id <=
     (SELECT id FROM quarantine WHERE robot IS ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)"""
 UPSERT_POSITION = """INSERT INTO position (robot, epoch, seq, beyond) VALUES (?, ?, ?, ?)
     ON CONFLICT (robot, epoch) DO UPDATE SET seq = excluded.seq, beyond = excluded.beyond"""
+EPOCHS = "SELECT id, epoch FROM position WHERE robot = ? ORDER BY id DESC LIMIT -1 OFFSET ?"
 UPSERT_MARK = """INSERT INTO mark (id, session, n, answer) VALUES (1, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET session = excluded.session, n = excluded.n, answer = excluded.answer"""
 UPSERT_SERIES = """INSERT INTO series (robot, channel, type, unit, last_ts, last_value) VALUES (?, ?, ?, ?, ?, ?)
@@ -198,9 +199,14 @@ class Writer:
         for (data,) in self._db.execute("SELECT data FROM progress ORDER BY id"):
             for robot, epoch, seq, beyond in msgspec.json.decode(data):
                 latest[robot, epoch] = robot, epoch, seq, msgspec.json.encode(beyond).decode()
+        (before,) = self._db.execute("SELECT coalesce(max(id), 0) FROM position").fetchone()
         self._db.executemany(UPSERT_POSITION, latest.values())
         self._db.execute("DELETE FROM progress")
         self._unfolded = 0
+        for (robot,) in self._db.execute("SELECT DISTINCT robot FROM position WHERE id > ?", (before,)).fetchall():
+            rows = self._db.execute(EPOCHS, (robot, frames.KEPT_EPOCHS))
+            old = [(n,) for n, epoch in rows if (robot, epoch) not in latest]
+            self._db.executemany("DELETE FROM position WHERE id = ?", old[-frames.EPOCHS_AT_ONCE :])
 
     def _compact(self, body: bytes) -> bool:
         """Carry out a plan; False when what it is made of is no longer there, and nothing is changed then."""
