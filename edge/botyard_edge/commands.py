@@ -42,14 +42,14 @@ class _Execution:
 
 class CommandDesk:
     """Takes commands in and leads them to the driver that offers them. `report` keeps a report in the outbox; `stop`
-    brings the whole robot to rest."""
+    brings the whole robot to rest, and gives whether all of it says that it is."""
 
     def __init__(
         self,
         report: Callable[[Report], Awaitable[object]],
         *,
         clock: Clock,
-        stop: Callable[[], Awaitable[object]] | None = None,
+        stop: Callable[[], Awaitable[bool]] | None = None,
         safety: SafetyNode | None = None,
         calibration: CalibrationNode | None = None,
         pulse: Silent = UNWATCHED,
@@ -184,11 +184,13 @@ class CommandDesk:
         """The safety node has decided already, and the drivers follow."""
         try:
             await self._send(Report(command.id, "accepted"))
-            if self._stop is not None:
-                await self._stop()
+            at_rest = self._stop is None or await self._stop()
         finally:
             self._obeyed.discard(command.id)
         report = Report(command.id, "succeeded")
+        if not at_rest:
+            reason = "not every driver says that it has come to rest; the others were halted, look at the robot"
+            report = Report(command.id, "failed", reason=reason)
         self._safety.finish(report)
         await self._send(report)
 

@@ -197,8 +197,9 @@ async def test_two_drivers_cannot_offer_the_same_command() -> None:
 async def test_stop_that_the_hub_asks_for_brings_the_whole_robot_to_rest_whatever_its_drivers_offer() -> None:
     desk, rested = Desk(), []
 
-    async def stop() -> None:
+    async def stop() -> bool:
         rested.append(desk.clock.now())
+        return True
 
     desk.desk = CommandDesk(desk._report, clock=desk.clock, stop=stop)
     async with desk:
@@ -394,8 +395,9 @@ class Rested(Desk):
         self.desk = CommandDesk(self._report, clock=self.clock, stop=self._stop)
         self.stopped = 0
 
-    async def _stop(self) -> None:
+    async def _stop(self) -> bool:
         self.stopped += 1
+        return True
 
     @property
     def rests(self) -> int:

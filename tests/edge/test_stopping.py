@@ -11,6 +11,7 @@ from botyard_edge.driver import Capabilities, Channel, Command, CommandSpec, Dri
 from botyard_edge.safety.policy import Limits, Policy, Watchdogs
 from botyard_edge.stopping import MAX_STOPS, STOP_WITHIN, Stopper
 from botyard_edge.testing import VirtualClock
+from botyard_schemas import Report
 
 from .conftest import Script, World
 
@@ -129,6 +130,19 @@ async def test_driver_that_hung_once_is_stopped_again_when_it_is_told_to_move_me
         await drive(world, "d2", 0.5)
         await world.clock.advance(0.6)
         assert (base.stops, base.speed) == (2, 0.0), "before the first call's time is over"
+
+
+@pytest.mark.parametrize("name", ["safety.stop", "safety.safe"])
+@pytest.mark.parametrize(("arm", "status"), [(Moving, "succeeded"), (Broken, "failed"), (Hanging, "failed")])
+async def test_stop_of_the_hub_succeeds_only_when_every_driver_says_that_it_rests(
+    name: str, arm: type[Moving], status: str, world: World
+) -> None:
+    async with world.running(robot(arm)):
+        world.hub.command("r1", Command("s1", name, world.clock.now() + 60_000_000, {}))
+        await world.clock.advance(STOP_WITHIN + 1)
+        reports = [one for one in world.hub.bodies("r1", Report) if one.command == "s1"]
+        assert [one.status for one in reports] == ["accepted", status]
+        assert (reports[-1].reason or "").startswith("not every driver says" if status == "failed" else "")
 
 
 async def test_end_of_the_edge_waits_for_no_stop_for_ever(world: World) -> None:
