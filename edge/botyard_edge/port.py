@@ -1,7 +1,8 @@
 """The runtime's side of a driver's `Port`."""
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Unpack
+from typing import Any, TypeGuard, Unpack
 
 from botyard_edge.bus import Bus
 from botyard_edge.calibration import CalibrationNode
@@ -75,8 +76,8 @@ class RuntimePort:
             if self._calibration.corrector is not None:
                 values = self._calibration.corrected(values)
             for channel, factor in self._watched.items():
-                if (sample := values.get(channel)) is not None:
-                    self._safety.sampled(channel, sample * factor)
+                if channel in said:
+                    self._judge(channel, factor, said[channel], values.get(channel))
             await self._writer.publish(ts, values)
             self._bus.publish(f"drivers/{self._name}/sample", Sample(ts, dict(said)))
             for channel, value in values.items():
@@ -88,9 +89,8 @@ class RuntimePort:
             if self._calibration.corrector is not None:
                 columns = self._calibration.corrected_columns(columns)
             for channel, factor in self._watched.items():
-                for sample in columns.get(channel, ()):
-                    if sample is not None:
-                        self._safety.sampled(channel, sample * factor)
+                for sample, corrected in zip(said.get(channel, ()), columns.get(channel, ()), strict=False):
+                    self._judge(channel, factor, sample, corrected)
             await self._writer.publish_columns(ts, columns)
             if ts:
                 copies = {channel: list(column) for channel, column in said.items()}
@@ -132,7 +132,25 @@ class RuntimePort:
         with self._open():
             pass
 
+    def _judge(self, channel: str, factor: float, said: Any, corrected: Any) -> None:
+        """Let the safety node judge a sample as it is, or as far as it can be corrected: a correction that fails must
+        not blind it."""
+        if said is None:
+            return
+        if not _is_finite(corrected):
+            corrected = self._calibration.corrected_alone(channel, said)
+        if _is_finite(corrected):
+            self._safety.sampled(channel, corrected * factor)
+
     def _open(self) -> Pulse:
         if self._closed:
             raise DriverError(f"driver {self._name} did not end when it was told to; nothing of it counts any more")
         return self._pulse
+
+
+def _is_finite(value: Any) -> TypeGuard[float]:
+    """Whether it is a number that can be reckoned with; an integer may be too large for a float."""
+    try:
+        return isinstance(value, int | float) and math.isfinite(value)
+    except OverflowError:
+        return False

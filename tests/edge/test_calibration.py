@@ -1,6 +1,7 @@
 """The calibration of a running robot, through its drivers, the hub's commands and its state."""
 
 import asyncio
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -472,6 +473,39 @@ async def test_axes_that_come_apart_are_held_back_and_told(world: World, scripte
         assert len(robot.sent("x")) <= count + 2
         assert robot.sent("x.raw")[-1] == 1.0
         assert robot.status("imu") == "unused"
+
+
+@pytest.mark.parametrize("columns", [False, True])
+@pytest.mark.parametrize("values", [{"x": 0.8}, {"x": 0.8, "y": None, "z": 0.0}, {"x": 0.8, "y": math.nan, "z": 0.0}])
+async def test_axes_that_cannot_be_aligned_hide_nothing_from_the_safety_node(
+    values: dict[str, Any], columns: bool, world: World, scripted: Scripted
+) -> None:
+    said = {"x": 0.1}
+
+    async def run(driver: Script, port: Port) -> None:
+        while True:
+            now = driver.context.clock.now()
+            await (
+                port.publish_columns([now], {key: [one] for key, one in said.items()})
+                if columns
+                else port.publish(said)
+            )
+            await driver.context.clock.sleep(1.0)
+
+    robot = Robot(world, scripted)
+    capabilities = Capabilities(tuple(Channel(name, unit="rad") for name in "xyz"))
+    policy = Policy(limits=Limits(max_tilt=1.0), tilts=frozenset({"x"}))
+    robot.config = scripted(run, capabilities=capabilities, safety=policy)
+    axes = {"kind": "axes", "channels": ["x", "y", "z"], "matrix": [[1, 0, 0], [0, 1, 0], [0, 0, 1]]}
+    async with world.running(robot.config) as runtime:
+        await runtime.calibration.set(read_draft({"name": "imu", "correction": axes}), who="anna")
+        double = {"kind": "linear", "channel": "x", "scale": 2.0}
+        await runtime.calibration.set(read_draft({"name": "x", "correction": double}), who="anna")
+        await world.clock.advance(2.0)
+        assert runtime.safety.reason is None
+        said = values
+        await world.clock.advance(2.0)
+        assert "x is 1.600 rad, beyond max_tilt" in str(runtime.safety.reason), "corrected as far as it can be"
 
 
 async def test_raw_channel_that_a_driver_has_already_is_refused(world: World, scripted: Scripted) -> None:

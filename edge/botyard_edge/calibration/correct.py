@@ -98,6 +98,12 @@ class Corrector:
             self._align(corrected, names, align)
         return corrected
 
+    def alone(self, name: str, value: Any) -> Any:
+        """A sample of a channel whose vector cannot be aligned: corrected by its scalar profile, or else as it is."""
+        correct = self._scalars.get(name)
+        scaled = _safely(correct, value) if correct is not None and _is_number(value) else value
+        return scaled if not isinstance(scaled, float) or math.isfinite(scaled) else value
+
     def corrected_columns(self, columns: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
         """Samples of many instants, a column for each channel."""
         names = list(columns)

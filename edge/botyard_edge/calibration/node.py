@@ -178,6 +178,10 @@ class CalibrationNode:
             self._see(values)
         return values
 
+    def corrected_alone(self, channel: str, value: Any) -> Any:
+        """One sample as far as it can be corrected without others."""
+        return value if self.corrector is None else self.corrector.alone(channel, value)
+
     def corrected_columns(self, columns: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Any]]:
         """Samples of many instants as they are. The last ones stand for all when drift is judged."""
         if self.corrector is None:
