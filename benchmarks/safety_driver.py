@@ -1,6 +1,7 @@
 """The driver of `benchmarks.safety`: fills the outbox, presses an emergency stop from another thread, blocks the loop.
 
-What happens is written to the file `notes`, a line of JSON each, with the steady clock in seconds.
+What happens is written to the file `notes`, a line of JSON each, with the steady clock and the CPU time of the loop's
+thread, in seconds.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from typing import Any
 from botyard_edge.driver import Capabilities, Channel, Driver, DriverContext, DriverSpec, Port
 from botyard_edge.hookspecs import hookimpl
 
-PRESSES, PRESS_EVERY = 150, 0.2  # s; as long pressed as released
+PRESSES, PRESS_EVERY = 80, 0.5  # s; as long pressed as released, so that what the latch writes to the disk is over
 BLOCKS, BLOCKED, BLOCK_EVERY = 10, 0.6, 1.5  # s
 
 
@@ -28,6 +29,7 @@ class Bench(Driver):
         self._folder = Path(context.folder)
         self._notes = (self._folder / "notes").open("a", encoding="utf-8")
         self._what = "nothing"
+        self._loop_cpu = time.pthread_getcpuclockid(threading.get_ident())
 
     def halt(self) -> None:
         self._note("halt", thread=threading.current_thread().name, because=self._what)
@@ -89,7 +91,9 @@ class Bench(Driver):
             self._what = "nothing"
 
     def _note(self, what: str, **more: Any) -> None:
-        self._notes.write(json.dumps({"what": what, "at": time.monotonic(), **more}) + "\n")
+        self._notes.write(
+            json.dumps({"what": what, "at": time.monotonic(), "cpu": time.clock_gettime(self._loop_cpu), **more}) + "\n"
+        )
         self._notes.flush()
 
 
