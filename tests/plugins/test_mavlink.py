@@ -23,8 +23,10 @@ from botyard_edge.driver import (
     CommandRejectedError,
     ConfigurationError,
     Driver,
+    DriverError,
     Geo,
 )
+from botyard_edge.stopping import Stopper
 from botyard_edge.testing import VirtualClock
 from botyard_plugins.mavlink.address import EXAMPLES
 from botyard_plugins.mavlink.geometry import METRES_PER_DEGREE
@@ -485,6 +487,13 @@ async def stopped(flight: Flown) -> None:
     task.result()
 
 
+async def at_rest(flight: Flown) -> bool:
+    """What the runtime takes a stop for."""
+    task = asyncio.create_task(Stopper(flight.clock).stop("mavlink", flight.driver))
+    await flight.clock.advance_until(task.done, limit=60)
+    return task.result()
+
+
 @FLAVOURS
 async def test_stop_holds_in_the_air_and_disarms_nothing(make_driver: Make, flavour: Flavour) -> None:
     async with flown(make_driver, flavour) as flight:
@@ -519,11 +528,39 @@ async def test_stop_that_the_vehicle_refuses_is_told(make_driver: Make) -> None:
     async with flown(make_driver) as flight:
         await airborne(flight)
         flight.peer.denies = {mavlink.MAV_CMD_DO_REPOSITION: mavlink.MAV_RESULT_DENIED}
-        await stopped(flight)
+        assert not await at_rest(flight)
         name, severity, text, *_ = flight.notes.events[-1]
         assert (name, severity) == ("mavlink.not_held", "critical")
         assert text is not None
         assert text.startswith("the vehicle does not hold its position: stop: MAV_CMD_DO_REPOSITION: the vehicle ref")
+
+
+async def test_stop_of_a_vehicle_that_is_away_is_no_rest_only_where_it_was_under_way(make_driver: Make) -> None:
+    async with flown(make_driver) as flight:
+        flight.peer.silent = True
+        await flight.clock.advance(10.0)
+        assert await at_rest(flight)  # on the ground with its motors off, when it was heard last
+        flight.peer.silent = False
+        await flight.clock.advance(5.0)
+        await airborne(flight)
+        flight.peer.silent = True
+        await flight.clock.advance(10.0)
+        with pytest.raises(DriverError, match=r"the vehicle is away, and was under way in [A-Z]+; whether it holds"):
+            await flight.driver.stop()
+
+
+async def test_stop_that_is_made_good_and_refused_is_told_and_the_telemetry_asked_for(make_driver: Make) -> None:
+    async with flown(make_driver) as flight:
+        await airborne(flight)
+        flight.peer.silent = True
+        await flight.clock.advance(10.0)
+        assert not await at_rest(flight)
+        flight.peer.denies = {mavlink.MAV_CMD_DO_REPOSITION: mavlink.MAV_RESULT_DENIED}
+        flight.peer._intervals.clear()
+        flight.peer.silent = False
+        await flight.clock.advance(5.0)
+        assert flight.events()[-2:] == ["mavlink.found", "mavlink.not_held"]
+        assert len(flight.peer._intervals) == 9
 
 
 @FLAVOURS
@@ -549,7 +586,7 @@ async def test_stop_that_could_not_reach_the_vehicle_is_made_good_unless_it_retu
         await airborne(flight)
         flight.peer.silent = True
         await flight.clock.advance(10.0)
-        await flight.driver.stop()
+        assert not await at_rest(flight)
         flight.peer.mode, flight.peer.goal = mode, (5000.0, 0.0, 20.0)
         flight.peer.east = 3000.0
         flight.peer.silent = False

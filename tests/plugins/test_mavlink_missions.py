@@ -1,5 +1,6 @@
 """Missions of the driver `mavlink`: what is uploaded over a bad radio, and how it is flown."""
 
+import asyncio
 import math
 from collections.abc import Callable
 from typing import Any
@@ -152,6 +153,74 @@ async def test_mission_that_a_pilot_ends_is_cancelled_and_says_where(make_driver
         with pytest.raises(CommandFailedError, match="the vehicle changed to POSCTL at item 2 of 4") as failure:
             flying.result()
         assert failure.value.cancelled
+
+
+async def on_the_way_to_its_last_item(flight: Flown, last: dict[str, Any]) -> "asyncio.Task[Any]":
+    """A mission under way, 370 m before its end or as high as it flies."""
+    await flight.command("mission_upload", items=[*ITEMS[:2], last])
+    await flight.command("arm")
+    flying = flight.begin("mission_start")
+    at = 2 + (flight.peer.flavour == "copter")
+    await flight.clock.advance_until(lambda: flight.peer.current == at, limit=120)
+    await flight.clock.advance(3.0)
+    assert not flying.done()
+    return flying
+
+
+FAR = {"do": "waypoint", "lat": north(400), "lon": HOME[1], "altitude": 25}
+
+
+@FLAVOURS
+async def test_mission_that_a_pilot_ends_on_the_way_to_its_last_item_is_cancelled(
+    make_driver: Make, flavour: Flavour
+) -> None:
+    async with flown(make_driver, flavour) as flight:
+        flying = await on_the_way_to_its_last_item(flight, FAR)
+        mode = flight.peer.mode = {"px4": "POSCTL", "copter": "LOITER"}[flavour]
+        await flight.clock.advance_until(flying.done, limit=30)
+        with pytest.raises(CommandFailedError, match=f"changed to {mode} at item") as failure:
+            flying.result()
+        assert failure.value.cancelled
+
+
+@FLAVOURS
+@pytest.mark.parametrize("mode", ["RTL", "LAND"])
+async def test_mission_whose_last_item_is_a_place_is_not_done_when_the_vehicle_returns_or_lands_before(
+    make_driver: Make, flavour: Flavour, mode: str
+) -> None:
+    async with flown(make_driver, flavour) as flight:
+        flying = await on_the_way_to_its_last_item(flight, FAR)
+        flight.peer.mode = mode
+        await flight.clock.advance_until(flying.done, limit=60)
+        with pytest.raises(CommandFailedError, match=f"the vehicle changed to {mode} at item"):
+            flying.result()
+
+
+@FLAVOURS
+@pytest.mark.parametrize("falls", [False, True])
+async def test_mission_whose_motors_are_cut_on_the_way_to_its_last_item_has_failed(
+    make_driver: Make, flavour: Flavour, falls: bool
+) -> None:
+    async with flown(make_driver, flavour) as flight:
+        flying = await on_the_way_to_its_last_item(flight, FAR)
+        flight.peer.armed = False
+        await flight.clock.advance(1.2)  # it is seen without its motors, and then on the ground
+        flight.peer.up = 0.0 if falls else flight.peer.up
+        await flight.clock.advance_until(flying.done, limit=60)
+        with pytest.raises(CommandFailedError, match="the vehicle switched its motors off at item") as failure:
+            flying.result()
+        assert not failure.value.cancelled
+
+
+@FLAVOURS
+async def test_mission_that_ends_on_the_ground_is_done_although_its_last_message_is_lost(
+    make_driver: Make, flavour: Flavour
+) -> None:
+    async with flown(make_driver, flavour) as flight:
+        flying = await on_the_way_to_its_last_item(flight, {"do": "land"})
+        flight.peer.up, flight.peer.armed = 0.0, False  # and does not say that the item is reached
+        await flight.clock.advance_until(flying.done, limit=60)
+        assert flying.result()
 
 
 async def test_mission_is_cleared(make_driver: Make) -> None:

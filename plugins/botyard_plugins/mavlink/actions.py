@@ -5,7 +5,7 @@ vehicle in the air: the value that forces MAV_CMD_COMPONENT_ARM_DISARM is not us
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from botyard_edge.driver import Geo
@@ -17,6 +17,9 @@ from botyard_plugins.mavlink.vehicle import ACTIVE, COMPLETE
 WAITS_AT_HOME = 15.0  # s at home without moving, after which a vehicle that does not land has returned
 GROUND_SPEED, NO_THROTTLE = 1.0, -1.0  # of MAV_CMD_DO_CHANGE_SPEED
 HEIGHT_WITHIN = 1.0  # m
+# Seconds after leaving its mission within which a vehicle is seen to have ended it, and metres it may sink meanwhile.
+ENDS_WITHIN, FALL = 3.0, 2.0
+RETURN, LAND = "MAV_CMD_NAV_RETURN_TO_LAUNCH", "MAV_CMD_NAV_LAND"
 FLYING = frozenset({"multicopter", "plane", "vtol"})
 
 Args = Mapping[str, Any]
@@ -161,6 +164,7 @@ async def mission_upload(order: Order, args: Args) -> Result:
     except missions.RefusedMissionError as error:
         raise order.failed(order.with_reason(str(error))) from error
     vehicle.mission_last = len(items) - 1
+    vehicle.mission_end = (vehicle.mission_last, items[-1].command)
     return {"items": len(args["items"])}
 
 
@@ -176,16 +180,21 @@ async def mission_start(order: Order, args: Args) -> Result:
         await order.see(lambda: vehicle.mode == modes.mission, lambda: f"in its mission, but in {vehicle.mode}")
     else:
         await order.change_mode(modes.mission)
-    told, active = 0, False
+    vehicle.mission_current = told = 0  # what it said before may be of an earlier flight
+    active = flew = False
+
+    def finished() -> bool:
+        return vehicle.mission_last in vehicle.reached or (active and vehicle.mission_state == COMPLETE)
+
     while True:
         order.go_on()
-        active = active or vehicle.mission_state == ACTIVE
+        active, flew = active or vehicle.mission_state == ACTIVE, flew or vehicle.on_ground is False
         at, last = vehicle.mission_current, vehicle.mission_last
-        if last in vehicle.reached or (active and vehicle.mission_state == COMPLETE):
+        if finished():
             break
         if vehicle.mode != modes.mission or not vehicle.armed:
-            if 0 < last <= at:
-                break  # its last item was to return or to land, and it does
+            if 0 < last <= at and await _ends(order, finished, flew=flew):
+                break
             what = f"changed to {vehicle.mode}" if vehicle.armed else "switched its motors off"
             raise order.failed(order.with_reason(f"the vehicle {what} at item {at} of {last}"), cancelled=vehicle.armed)
         if at > told and last:
@@ -203,8 +212,32 @@ async def mission_clear(order: Order, args: Args) -> Result:
         await missions.clear(order.link, options["ack_timeout"], options["attempts"])
     except missions.RefusedMissionError as error:
         raise order.failed(order.with_reason(str(error))) from error
-    order.vehicle.mission_last = 0
+    order.vehicle.mission_last, order.vehicle.mission_end = 0, None
     return None
+
+
+async def _ends(order: Order, finished: Callable[[], bool], *, flew: bool) -> bool:
+    """Whether a vehicle that has left its mission on the last item did so because the mission ends there.
+
+    The item that it says it is at is the one that it goes to, which may be far. So it has ended where it returns or
+    lands as the item tells it, or is seen on the ground or to have finished; what tells that may come a little after
+    the heartbeat. A pilot's mode ends no mission, and nor does the ground that a vehicle without motors falls to.
+    """
+    vehicle, modes, clock = order.vehicle, order.modes, order.link.clock
+    coming = {RETURN: modes.returning | modes.landing, LAND: modes.landing}
+    at, item = vehicle.mission_end or (-1, "")
+    height, until = vehicle.height, clock.monotonic() + ENDS_WITHIN
+    while True:
+        if finished():
+            return True
+        if vehicle.armed and at == vehicle.mission_last and vehicle.mode in coming.get(item, ()):
+            return True
+        if flew and vehicle.kind in FLYING and vehicle.on_ground:
+            return height - vehicle.height < FALL
+        if clock.monotonic() >= until or (vehicle.armed and not vehicle.flies_itself):
+            return False
+        await clock.sleep(STEP)
+        order.go_on()
 
 
 async def _go(order: Order, goal: Geo, altitude: float | None, speed: float | None) -> Result:

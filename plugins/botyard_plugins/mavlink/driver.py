@@ -130,10 +130,14 @@ class MavlinkDriver(Driver):
             raise CommandFailedError(f"{name}: {error}; whether the vehicle does it is not known") from error
 
     async def stop(self) -> None:
+        """Let it hold. Raises DriverError where it was under way and is not seen to hold, or is away."""
+        moves = self._moves_itself()
         if not self._link.present:
             self._hold_wanted = self._cockpit.turn
-            return
-        if self._moves_itself():
+            if moves:
+                mode = self._vehicle.mode
+                raise DriverError(f"the vehicle is away, and was under way in {mode}; whether it holds is not known")
+        elif moves:
             await self._come_to_rest()
 
     def halt(self) -> None:
@@ -151,15 +155,16 @@ class MavlinkDriver(Driver):
         return vehicle.flies_itself and vehicle.modes is not None and vehicle.mode not in vehicle.modes.landing
 
     async def _come_to_rest(self) -> None:
+        """Raises DriverError, after it was told, when the vehicle does not hold."""
         order = Order(self._cockpit, "stop", _nobody)
         order.take_over()
         try:
             await order.hold()
         except (DriverError, SilentError, GoneError) as error:
             sentence = f"the vehicle does not hold its position: {error}"
-            log.error("%s", sentence)
             if self._port is not None:
                 await self._port.event("mavlink.not_held", "critical", sentence, data={"mode": self._vehicle.mode})
+            raise DriverError(sentence) from error
 
     # --- hearing
 
@@ -224,7 +229,10 @@ class MavlinkDriver(Driver):
         vehicle = self._vehicle
         wanted, self._hold_wanted = self._hold_wanted, None
         if wanted == self._cockpit.turn and vehicle.modes is not None and vehicle.mode not in vehicle.modes.returning:
-            await self.stop()
+            try:
+                await self.stop()
+            except DriverError as error:
+                log.error("a stop is made good: %s", error)
         dialect, rate = self._link.dialect, self.context.options["rate"]
         try:
             for name in (*FAST, *SLOW):

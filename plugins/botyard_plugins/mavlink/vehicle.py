@@ -86,6 +86,8 @@ class Vehicle:
         self.landed: int | None = None
         self.mission_current = self.mission_last = 0
         self.mission_state = 0
+        # The last item of the mission that we stored, and its command; None while it is not known what was stored.
+        self.mission_end: tuple[int, str] | None = None
         self.reached: set[int] = set()
         self._dialect = dialect
         self._origin = origin
