@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 
 from botyard_plugins.simulation import trouble
-from botyard_plugins.simulation.network import Network
+from botyard_plugins.simulation.network import Surroundings
 from botyard_plugins.simulation.robot import SimulatedRobot
 from botyard_plugins.simulation.scenario import FaultSettings
 from botyard_schemas.clock import Clock
@@ -26,7 +26,7 @@ async def befall(
     what: FaultSettings,
     lasts: float,
     *,
-    network: Network,
+    network: Surroundings,
     clock: Clock,
     rng: Callable[[], random.Random],
 ) -> None:

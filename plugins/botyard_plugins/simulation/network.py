@@ -11,7 +11,7 @@ import random
 from collections import ChainMap, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import msgspec
 
@@ -20,6 +20,7 @@ from botyard.core.events import TransportChanged
 from botyard.core.tasks import Tasks
 from botyard.plugin import AuthProvider, Inbound, Inbox, PluginContext, Transport, hookimpl
 from botyard_edge.transport import Received, Session, TransportError, Will
+from botyard_edge.transport import Transport as EdgeSide
 from botyard_schemas import Envelope, encode, topics
 from botyard_schemas.clock import Clock
 
@@ -54,6 +55,19 @@ class _Robot:
     way: Way = field(default_factory=Way)
     session: "_Session | None" = None
     changes: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Surroundings(Protocol):
+    """What is between a robot and its hub, for whoever simulates it."""
+
+    def edge(self, robot: str) -> EdgeSide:
+        """A robot's transport."""
+
+    def power_off(self, robot: str) -> None:
+        """The robot is gone, in the middle of whatever it said."""
+
+    async def meanwhile(self, robot: str, changes: Mapping[str, Any], seconds: float) -> None:
+        """Make the robot's way to the hub worse for so long, by fields of `Way`; what began last counts."""
 
 
 class Network(Transport):

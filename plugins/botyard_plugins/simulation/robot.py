@@ -16,7 +16,7 @@ from botyard_edge.hubtime import HubClock
 from botyard_edge.outbox import Outbox
 from botyard_edge.runtime import Runtime, make_outbox
 from botyard_edge.writing import Durability
-from botyard_plugins.simulation.network import Network
+from botyard_plugins.simulation.network import Surroundings
 from botyard_plugins.simulation.trouble import RobotClock, Trouble, TroubledDriver
 from botyard_plugins.simulation.witness import MotionLimits, Witness
 from botyard_schemas.clock import Clock
@@ -36,7 +36,7 @@ class SimulatedRobot:
         self,
         name: str,
         drivers: Sequence[DriverSettings],
-        network: Network,
+        network: Surroundings,
         clock: Clock,
         rng: random.Random,
         *,
