@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 # What rounding and the discrete steps of the physics may add to a limit, as a share of it.
 TOLERANCE = 0.02
+MORE = 1.0 + TOLERANCE
 # Seconds beyond its way of braking that a robot has to come to rest in.
 REACTION = 0.5
 MAX_SENTENCES = 20
@@ -80,16 +81,19 @@ class Witness:
         turning = abs(math.remainder(step[3] - before[3], math.tau)) / seconds
         self._speed = 0.0 if step[4] else speed
         limits = self._limits
-        self._check(speed, limits.speed, "m/s", "its speed was", step[0])
-        self._check(turning, limits.turn_speed, "rad/s", "its angular speed was", step[0])
+        if speed > limits.speed * MORE:
+            self._note(speed, limits.speed, "m/s", "its speed was", step[0])
+        if turning > limits.turn_speed * MORE:
+            self._note(turning, limits.turn_speed, "rad/s", "its angular speed was", step[0])
         if earlier is not None and not step[4]:
             change = abs(speed - earlier) / seconds
-            self._check(change, limits.acceleration, "m/s2", "its acceleration was", step[0])
-        if speed > TOLERANCE:
+            if change > limits.acceleration * MORE:
+                self._note(change, limits.acceleration, "m/s2", "its acceleration was", step[0])
+        if self._stops and speed > TOLERANCE:
             self._check_rest(step[0], speed)
 
-    def _check(self, value: float, limit: float, unit: str, what: str, at: float) -> None:
-        if value > limit * (1.0 + TOLERANCE) + 1e-6 and len(self.exceeded) < MAX_SENTENCES:
+    def _note(self, value: float, limit: float, unit: str, what: str, at: float) -> None:
+        if len(self.exceeded) < MAX_SENTENCES:
             self.exceeded.append(
                 f"{self._robot}: at {at:.1f} s {what} {value:.3f} {unit}, at most {limit:g} are allowed"
             )
