@@ -1,6 +1,5 @@
 """Builds the plugin manager and finds drivers in it. There is no global manager: each runtime is given one."""
 
-import difflib
 import importlib
 from collections.abc import Iterable
 
@@ -68,6 +67,8 @@ def drivers(manager: pluggy.PluginManager) -> dict[str, DriverSpec]:
 def unknown_driver(name: str, known: Iterable[str]) -> str:
     """The sentence for a driver that no plugin brings."""
     names = sorted(known)
+    import difflib  # only those who make a mistake need it
+
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return f"no plugin brings a driver {name!r}, known are {', '.join(names) or 'none'}{hint}"

@@ -4,7 +4,6 @@ Both the hub's `config.yaml` and a robot's `robot.yaml` are read here, so that m
 file and line, key, value, and what was expected. All mistakes are reported at once.
 """
 
-import difflib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -212,6 +211,8 @@ def _sentences(error: jsonschema_rs.ValidationError, schema: Mapping[str, Any], 
 
 
 def _unknown(name: str, key: str, known: Mapping[str, Any]) -> str:
+    import difflib  # only those who make a mistake need it
+
     close = difflib.get_close_matches(key, known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(sorted(known))}"
     return f"{name}: unknown key, {hint}" if known else f"{name}: unknown key"
