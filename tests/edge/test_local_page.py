@@ -198,22 +198,53 @@ async def send(port: int, rubbish: bytes) -> None:
     writer.close()
 
 
-async def test_more_visitors_than_are_served_at_a_time_are_turned_away(tmp_path: Path) -> None:
+def port_of(robot: Robot) -> int:
+    return int(str(robot.page.address).rpartition(":")[2].strip("/"))
+
+
+async def test_visitors_who_say_nothing_keep_the_stop_from_nobody(tmp_path: Path) -> None:
     robot = Robot(tmp_path)
     async with robot.visited() as visitor:
-        port = int(str(robot.page.address).rpartition(":")[2].strip("/"))
-        idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(http.CONNECTIONS)]
-        await asyncio.sleep(0)
-        with pytest.raises(httpx.TransportError):
-            await visitor.get("/")
+        idle = [await asyncio.open_connection("127.0.0.1", port_of(robot)) for _ in range(http.CONNECTIONS)]
+        idle[3][1].write(b"GET / HTTP/1.1\r\nX-Slow: ")
+        status, _ = await ask(visitor, "/api/v1/estop", OURS, robot="r1")
+        assert (status, robot.safety.mode) == (200, "estop")
+        async with asyncio.timeout(2):
+            with contextlib.suppress(ConnectionError):
+                assert await idle[0][0].read() == b""  # the one that waited longest had to go
+        assert not idle[1][0].at_eof()
         for _, writer in idle:
             writer.close()
-            await writer.wait_closed()
-        async with asyncio.timeout(10):
-            while True:
-                with contextlib.suppress(httpx.TransportError):
-                    assert (await visitor.get("/")).status_code == 200
-                    return
+
+
+async def test_visitor_who_asks_again_and_again_is_not_the_one_who_has_to_go(tmp_path: Path) -> None:
+    robot = Robot(tmp_path)
+    async with robot.visited() as visitor:
+        await visitor.get("/api/v1/status")
+        (ours,) = visitor._transport._pool.connections  # type: ignore[attr-defined]
+        idle = []
+        for _ in range(2 * http.CONNECTIONS):
+            idle.append(await asyncio.open_connection("127.0.0.1", port_of(robot)))
+            assert (await visitor.get("/api/v1/status")).status_code == 200
+        assert visitor._transport._pool.connections == [ours]  # type: ignore[attr-defined]
+        for _, writer in idle:
+            writer.close()
+
+
+@pytest.mark.parametrize(
+    "begins", [b"", b"GET / HTTP/1.1\r\n", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nx"]
+)
+async def test_request_that_is_not_made_or_not_ended_is_not_waited_for_long(
+    begins: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "WITHIN" if begins else "BETWEEN", 0.1)
+    robot = Robot(tmp_path)
+    async with robot.visited():
+        reader, writer = await asyncio.open_connection("127.0.0.1", port_of(robot))
+        writer.write(begins)
+        async with asyncio.timeout(2):
+            assert await reader.read() == b""
+        writer.close()
 
 
 @settings(deadline=None, max_examples=25)

@@ -13,8 +13,11 @@ from typing import Any, Self
 
 log = logging.getLogger(__name__)
 
-# Connections at a time, bytes of a request's head and of its body, seconds for a request and between two of them.
-CONNECTIONS, HEAD, BODY, WITHIN = 16, 16_384, 16_384, 30.0
+# Connections at a time, and bytes of a request's head and of its body.
+CONNECTIONS, HEAD, BODY = 16, 16_384, 16_384
+# Seconds for a request once it has begun, and as many for its answer; and for it to begin, which is longer than the 5 s
+# after which a page that nobody looks at asks again.
+WITHIN, BETWEEN = 3.0, 6.0
 # Ports that are tried when the wanted one is taken.
 PORTS = 32
 
@@ -48,7 +51,10 @@ class _TooLargeError(Exception):
 
 class HttpServer:
     """Listens while its `async with` lasts, on the first free port from `port` on. `port` is None when none was free,
-    which is told in the log: the robot works without."""
+    which is told in the log: the robot works without.
+
+    When all connections are taken, the one whose latest request is the longest ago is closed for the new one: visitors
+    who say nothing must not keep the emergency stop from anybody."""
 
     def __init__(self, host: str, port: int, answer: Answer) -> None:
         self.host = host
@@ -56,7 +62,9 @@ class HttpServer:
         self._wanted = port
         self._answer = answer
         self._server: asyncio.Server | None = None
-        self._open: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        # Those whose latest request is the longest ago come first.
+        self._open: dict[asyncio.StreamWriter, None] = {}
 
     async def __aenter__(self) -> Self:
         for port in range(self._wanted, min(self._wanted + PORTS, 65_536)):
@@ -76,25 +84,30 @@ class HttpServer:
         if self._server is None:
             return
         self._server.close()
-        conversations = dict(self._open)
-        for writer in conversations:
+        for writer in self._open:
             writer.transport.abort()
-        await asyncio.gather(*conversations.values(), return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None or len(self._open) >= CONNECTIONS:
-            writer.close()
-            return
+        if (task := asyncio.current_task()) is None:  # a task of the server's own is what it is called in
+            raise RuntimeError("a conversation needs a task")
         task.set_name("edge.local.page")
-        self._open[writer] = task
+        self._tasks.add(task)
+        while len(self._open) >= CONNECTIONS:
+            self._turn_away(next(iter(self._open)))
+        self._open[writer] = None
         try:
             with contextlib.suppress(OSError, TimeoutError):
                 await self._converse(reader, writer)
         finally:
-            del self._open[writer]
+            self._open.pop(writer, None)
+            self._tasks.discard(task)
             writer.close()
+
+    def _turn_away(self, writer: asyncio.StreamWriter) -> None:
+        del self._open[writer]
+        writer.transport.abort()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         import h11  # when the first visitor comes: most robots never have one
@@ -103,10 +116,11 @@ class HttpServer:
         while True:
             request: HttpRequest | None = None
             try:
-                async with asyncio.timeout(WITHIN):
-                    request = await _read(connection, reader)
-                if request is None:
+                async with asyncio.timeout(BETWEEN) as limit:
+                    request = await _read(connection, reader, limit)
+                if request is None or writer not in self._open:
                     return
+                self._open[writer] = self._open.pop(writer)
                 reply = self._answer(request)
             except h11.RemoteProtocolError as error:
                 reply = HttpReply(error.error_status_hint, b"not a request\n", "text/plain")
@@ -128,16 +142,21 @@ class HttpServer:
             connection.start_next_cycle()
 
 
-async def _read(connection: Any, reader: asyncio.StreamReader) -> HttpRequest | None:
-    """The next request; None when the visitor has gone. Raises what h11 raises, and _TooLargeError."""
+async def _read(connection: Any, reader: asyncio.StreamReader, limit: asyncio.Timeout) -> HttpRequest | None:
+    """The next request; None when the visitor has gone. With its first bytes the limit is set anew. Raises what h11
+    raises, and _TooLargeError."""
     import h11
 
+    begun = False
     head: h11.Request | None = None
     body = bytearray()
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
             connection.receive_data(await reader.read(HEAD))
+            if not begun:
+                begun = True
+                limit.reschedule(asyncio.get_running_loop().time() + WITHIN)
         elif isinstance(event, h11.Request):
             head = event
         elif isinstance(event, h11.Data):
