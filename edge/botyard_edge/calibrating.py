@@ -55,6 +55,8 @@ def make_calibration(
         drivers=[driver.name for driver in config.drivers],
         watched=safety.policy.watched,
         fenced=bool(limits.geofence.polygons or limits.keep_out.polygons),
+        limited=any(one is not None for one in (limits.max_speed, limits.max_angular_speed, limits.max_acceleration)),
+        fastest=(limits.max_speed, limits.max_angular_speed),
         threads=threads,
     )
 

@@ -273,10 +273,8 @@ class CommandDesk:
         out: whichever of the two is what the robot really does, it exceeds none."""
         if self._calibration is None or spec.motion is None or spec.motion.kind != "velocity":
             return command
-        args = self._calibration.commanded(spec, command.args)
-        if args == command.args:
-            return command
-        return Command(command.id, command.name, command.expires, self._safety.capped(spec, args), command.cause)
+        args = self._safety.capped(spec, self._calibration.commanded(spec, command.args), command.args)
+        return Command(command.id, command.name, command.expires, args, command.cause)
 
 
 def _succeeded(command: Command, result: dict[str, Any] | None) -> Report:

@@ -1,6 +1,7 @@
 """The calibration of a running robot, through its drivers, the hub's commands and its state."""
 
 import asyncio
+import itertools
 import math
 import random
 from collections.abc import Callable
@@ -236,6 +237,101 @@ async def test_motors_and_wheels_are_not_changed_while_the_robot_moves(world: Wo
         assert robot.driver.wheels == [Wheels(0.101, 0.099, 0.41)]
         await robot.ask("calibration.remove", name="wheels")
         assert robot.driver.wheels[-1] == Wheels(0.1, 0.1, 0.4)
+
+
+WHEELS = {"kind": "wheels", "driver": "base", "radius_left": 0.1, "radius_right": 0.1, "track": 0.4}
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"radius_left": 0.07, "radius_right": 0.08}, "radius_left: 0.07 m differs by more than 25% from the 0.1 m"),
+        ({"radius_left": 0.11, "radius_right": 0.13}, "radius_right: 0.13 m differs by more than 25% from the 0.1 m"),
+        ({"track": 0.2}, "track: 0.2 m differs by more than 25% from the 0.4 m"),
+        ({"radius_left": 0.075, "radius_right": 0.08, "track": 0.5}, None),
+    ],
+)
+async def test_wheels_far_from_those_of_the_driver_are_refused(
+    world: World, robot: Robot, changed: dict[str, float], problem: str | None
+) -> None:
+    async with world.running(robot.config):
+        report = await robot.ask("calibration.set", profile={"name": "wheels", "correction": {**WHEELS, **changed}})
+        if problem is None:
+            assert report.status == "succeeded"
+        else:
+            assert str(report.reason).startswith(f"correction: {problem} that the driver base is made for")
+            assert robot.driver.wheels == []
+
+
+@pytest.mark.parametrize("limits", [Limits(max_speed=1.0), Limits(max_angular_speed=1.0), Limits(max_acceleration=1.0)])
+async def test_hub_sets_no_wheels_and_no_unlimited_motors_of_a_robot_with_limits(
+    world: World, scripted: Scripted, limits: Limits
+) -> None:
+    robot = Robot(world, scripted, safety=Policy(limits=limits))
+    properties = {"v": FLOAT, "w": FLOAT, "left": FLOAT}
+    drive = CommandSpec(
+        "drive",
+        args={"type": "object", "properties": properties},
+        motion=Motion("velocity", linear=("v",), angular=("w",), other=("left",)),
+    )
+    capabilities = Capabilities((), (drive,), wheels=Wheels(0.1, 0.1, 0.4))
+    robot.config = scripted(robot._run, capabilities=capabilities, driver=robot.driver, safety=robot.config.safety)
+    robot.values = {}
+    left = {"kind": "motor", "command": "drive", "argument": "left", "gain": 1.2}
+    async with world.running(robot.config) as runtime:
+        report = await robot.ask("calibration.set", profile={"name": "wheels", "correction": WHEELS})
+        assert str(report.reason).startswith("correction: the safety node limits speeds that the driver reckons")
+        report = await robot.ask("calibration.set", profile={"name": "left", "correction": left})
+        assert str(report.reason).startswith("correction: the safety node cannot keep its limits on drive.left")
+        report = await robot.ask("calibration.set", profile={"name": "v", "correction": {**left, "argument": "v"}})
+        assert report.status == "succeeded"
+        for name, correction in (("wheels", WHEELS), ("left", left)):
+            await runtime.calibration.set(read_draft({"name": name, "correction": correction}), who="anna")
+
+
+@pytest.mark.parametrize(
+    ("key", "argument", "band", "most"),
+    [
+        ("dead_band", "v", 0.76, "1.5"),
+        ("dead_band_reverse", "v", 0.76, "1.5"),
+        ("dead_band", "w", 1.1, "2"),
+        ("dead_band_reverse", "w", 1e9, "2"),
+    ],
+)
+async def test_dead_band_of_more_than_half_of_what_a_motor_may_be_told_is_refused(
+    world: World, scripted: Scripted, key: str, argument: str, band: float, most: str
+) -> None:
+    robot = Robot(world, scripted, safety=Policy(limits=Limits(max_angular_speed=2.0)))
+    motor = {"kind": "motor", "command": "drive", "argument": argument, key: band}
+    async with world.running(robot.config):
+        report = await robot.ask("calibration.set", profile={"name": "m", "correction": motor})
+        assert f"{key}: {band:g} is more than half of {most}, which is the most that drive." in str(report.reason)
+
+
+@pytest.mark.parametrize("profile", [{"gain": 5.0}, {"dead_band": 0.7}])
+async def test_motor_accelerates_no_faster_than_the_limit_allows(
+    world: World, scripted: Scripted, profile: dict[str, float]
+) -> None:
+    limits = Limits(max_speed=2.0, max_acceleration=0.5, on_violation={"max_acceleration": "clamp"})
+    robot = Robot(world, scripted, safety=Policy(limits=limits))
+    motor = {"kind": "motor", "command": "drive", "argument": "v", **profile}
+    async with world.running(robot.config):
+        await robot.ask("calibration.set", profile={"name": "m", "correction": motor})
+        for number in range(20):
+            if number == 15:
+                # Braking is not limited, and after it the ramp begins anew.
+                for turn, v in enumerate((0.0, 1.5)):
+                    world.hub.command("r1", Command(f"z{turn}", "drive", world.clock.now() + 10**7, {"v": v, "w": 0.0}))
+                    await world.clock.advance(0.1)
+            world.hub.command("r1", Command(f"d{number}", "drive", world.clock.now() + 10**7, {"v": 1.5, "w": 0.0}))
+            await world.clock.advance(0.1)
+    told = [one["v"] for one in robot.driver.told]
+    assert len(told) == 22
+    assert told[0] == pytest.approx(0.25)
+    assert told[15] == 0.0
+    assert told[16] == pytest.approx(0.25)
+    steps = [after - before for before, after in itertools.pairwise(told[:15])]
+    assert all(0.0 < step <= 0.0501 for step in steps), steps
 
 
 async def test_hub_cannot_change_what_the_safety_node_judges_by(world: World, scripted: Scripted) -> None:

@@ -26,7 +26,7 @@ from botyard_edge.calibration.fit import (
 from botyard_edge.calibration.plot import drawn, sparks, svg
 from botyard_edge.calibration.sound import determinant, evaluated, problems, roots
 from botyard_edge.driver import Motion
-from botyard_edge.safety.motion import capped
+from botyard_edge.safety.motion import Commanded, capped
 from botyard_edge.safety.policy import Limits
 from botyard_schemas.calibration import (
     Axes,
@@ -152,7 +152,7 @@ def test_motor_keeps_signs_and_limits_whatever_its_profile_claims(
     assert (given_ == 0.0) == (v == 0.0)
     motion = Motion("velocity", linear=("v", "side"), angular=("w",))
     limits = Limits(max_speed=most, max_angular_speed=1.0)
-    kept = capped(motion, {"v": given_, "side": side, "w": -3.0}, limits)
+    kept = capped(motion, {"v": given_, "side": side, "w": -3.0}, limits, last=Commanded(), steady=0.0)
     assert math.hypot(kept["v"], kept["side"]) <= most
     assert kept["w"] == -1.0
     assert kept["v"] * v >= 0.0

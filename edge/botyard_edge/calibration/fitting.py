@@ -11,13 +11,18 @@ from botyard_schemas.calibration import Draft, Motor, Wheels
 
 log = logging.getLogger(__name__)
 
+# By how much measured wheels may differ from those of the design: a driver reckons speeds with them, so wrong ones make
+# a robot faster than it is told to be. And the largest dead band, as a share of the most that a motor may be told.
+WORN, STIFF = 0.25, 0.5
+
 
 class Fitting:
     """Knows the drivers that were ever opened; a channel stays a driver's also while that is being restarted."""
 
-    def __init__(self, expected: Iterable[str]) -> None:
-        """`expected` are the drivers in the settings."""
+    def __init__(self, expected: Iterable[str], fastest: tuple[float | None, float | None] = (None, None)) -> None:
+        """`expected` are the drivers in the settings, `fastest` the limits of speed and angular speed."""
         self._expected = frozenset(expected)
+        self._fastest = fastest
         self._drivers: dict[str, Driver] = {}
         self._wheels: dict[str, contract.Wheels] = {}
         self._declare: dict[str, Callable[[Channel], None]] = {}
@@ -70,8 +75,7 @@ class Fitting:
         """Why the profile corrects nothing on this robot, if it does not."""
         one = draft.correction
         if isinstance(one, Wheels):
-            known = ", ".join(sorted(self._wheels)) or "none"
-            return None if one.driver in self._wheels else f"the driver {one.driver} has no wheels, known are {known}"
+            return self._of_wheels(one)
         if isinstance(one, Motor):
             return self._of_motor(one)
         for name in channels_of(one):
@@ -100,6 +104,26 @@ class Fitting:
             except Exception:
                 log.exception("driver %s did not take its wheels over", name)
 
+    def limited(self, one: Motor) -> bool:
+        """Whether the safety node can keep its limits on what the motor gets."""
+        spec = self._commands.get(one.command)
+        return (
+            spec is not None and spec.motion is not None and one.argument in (*spec.motion.linear, *spec.motion.angular)
+        )
+
+    def _of_wheels(self, one: Wheels) -> str | None:
+        if (design := self._wheels.get(one.driver)) is None:
+            known = ", ".join(sorted(self._wheels)) or "none"
+            return f"the driver {one.driver} has no wheels, known are {known}"
+        for key in ("radius_left", "radius_right", "track"):
+            measured, meant = getattr(one, key), getattr(design, key)
+            if abs(measured - meant) > WORN * meant * (1.0 + 1e-9):
+                return (
+                    f"{key}: {measured:g} m differs by more than {WORN:.0%} from the {meant:g} m that the driver "
+                    f"{one.driver} is made for; wheels of another size are set there"
+                )
+        return None
+
     def _of_motor(self, one: Motor) -> str | None:
         spec = self._commands.get(one.command)
         if spec is None:
@@ -109,4 +133,22 @@ class Fitting:
             return f"the command {one.command} is no velocity command"
         if one.argument not in (names := (*motion.linear, *motion.angular, *motion.other)):
             return f"{one.command} has no velocity {one.argument}, known are {', '.join(names)}"
+        return self._of_dead_band(one, spec, motion)
+
+    def _of_dead_band(self, one: Motor, spec: CommandSpec, motion: contract.Motion) -> str | None:
+        """One that takes up most of what the motor may be told would make the least wish a great speed."""
+        speed, angular = self._fastest
+        limit = speed if one.argument in motion.linear else angular if one.argument in motion.angular else None
+        schema = spec.args.get("properties", {}).get(one.argument, {})
+        most, least = schema.get("maximum"), schema.get("minimum")
+        for key, band, bound in (
+            ("dead_band", one.dead_band, most),
+            ("dead_band_reverse", one.dead_band_reverse, None if least is None else -least),
+        ):
+            known = [float(value) for value in (bound, limit) if value is not None and value > 0]
+            if known and band > STIFF * min(known):
+                return (
+                    f"{key}: {band:g} is more than half of {min(known):g}, which is the most that "
+                    f"{one.command}.{one.argument} may be"
+                )
         return None

@@ -33,8 +33,9 @@ log = logging.getLogger(__name__)
 
 class CalibrationNode:
     """`store` None: nothing is remembered across a restart. `drivers` are the names in the settings. `watched` are
-    channels that the safety node judges by, and `fenced` says that it judges positions. `from_hub`: whether the hub may
-    change anything. `threads`: the disk is waited for in another thread."""
+    channels that the safety node judges by, and `fenced` says that it judges positions; `limited`, that it limits how
+    velocities are commanded, and `fastest` are its limits of speed and angular speed, m/s and rad/s. `from_hub`:
+    whether the hub may change anything. `threads`: the disk is waited for in another thread."""
 
     def __init__(
         self,
@@ -47,6 +48,8 @@ class CalibrationNode:
         drivers: Collection[str] = (),
         watched: Collection[str] = (),
         fenced: bool = False,
+        limited: bool = False,
+        fastest: tuple[float | None, float | None] = (None, None),
         threads: bool = False,
     ) -> None:
         self.corrector: Corrector | None = None  # None: no sample is touched
@@ -56,10 +59,11 @@ class CalibrationNode:
         self._from_hub = from_hub
         self._watched = frozenset(watched)
         self._fenced = fenced
+        self._limited = limited
         self._threads = threads
         self._history = History(keep=keep)
         self._hash = self._history.hash
-        self._fitting = Fitting(drivers)
+        self._fitting = Fitting(drivers, fastest)
         self._drifting = Drifting(clock)
         self._motors = Motors((), self._drifting)
         self._expired: set[str] = set()
@@ -234,6 +238,17 @@ class CalibrationNode:
                 raise CalibrationError(
                     "correction: the safety node keeps the robot in its area by positions that its wheels may tell, "
                     "so they are calibrated at the robot alone"
+                )
+            if origin == "hub" and self._limited and isinstance(one.correction, Wheels):
+                raise CalibrationError(
+                    "correction: the safety node limits speeds that the driver reckons by its wheels, so they are "
+                    "calibrated at the robot alone"
+                )
+            m = one.correction
+            if origin == "hub" and self._limited and isinstance(m, Motor) and not self._fitting.limited(m):
+                raise CalibrationError(
+                    f"correction: the safety node cannot keep its limits on {m.command}.{m.argument}, so it is "
+                    "calibrated at the robot alone"
                 )
             if isinstance(one.correction, Motor | Wheels) and (moving := self._surroundings.moving()):
                 raise CalibrationError(f"correction: the robot moves ({moving}); motors and wheels are set at rest")

@@ -24,7 +24,7 @@ from botyard_edge.safety.effects import (
 )
 from botyard_edge.safety.ledger import Begun, Ledger
 from botyard_edge.safety.measured import Measured
-from botyard_edge.safety.motion import Commanded, LimitError, at_rest, limited
+from botyard_edge.safety.motion import Commanded, LimitError, at_rest, capped, limited
 from botyard_edge.safety.policy import NO_POLICY, Policy
 from botyard_schemas.messages import Event, Mode, Report
 
@@ -52,7 +52,8 @@ class SafetyCore:
         self._strict = strict
         self._modes: dict[str, Mode] = {}
         self._inputs: dict[str, dict[str, bool]] = {}
-        self._last = Commanded()
+        self._last = Commanded()  # as it was wanted
+        self._given = Commanded()  # as a driver got it, corrected
         self._stale_at: float | None = None
         self._clocks: tuple[int, float] | None = None
 
@@ -163,6 +164,17 @@ class SafetyCore:
         return limited(
             motion, args, self.policy.limits, pose=self.measured.pose, last=self._last, steady=steady, timeout=timeout
         )
+
+    def capped(self, motion: Motion, args: Mapping[str, Any], *, steady: float) -> dict[str, Any]:
+        """See `motion.capped`; what comes out is what the driver gets."""
+        timeout = self.policy.watchdogs.command_timeout
+        kept = capped(motion, args, self.policy.limits, last=self._given, steady=steady, timeout=timeout)
+        self.given(motion, kept, steady=steady)
+        return kept
+
+    def given(self, motion: Motion, args: Mapping[str, Any], *, steady: float) -> None:
+        """A driver gets a velocity command with these arguments."""
+        self._given = Commanded() if at_rest(motion, args) else Commanded.of(motion, args, steady)
 
     def _begin(self, command: Command, motion: Motion | None, args: dict[str, Any], steady: float) -> Verdict:
         moves = self._strict if motion is None else motion.kind not in HARMLESS
@@ -337,7 +349,7 @@ class SafetyCore:
 
     def _at_rest(self) -> None:
         self._stale_at = None
-        self._last = Commanded()
+        self._last = self._given = Commanded()
         if (record := self.ledger.rest()) is not None:
             self._do(Note(record))
 

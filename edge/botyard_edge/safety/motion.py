@@ -73,16 +73,27 @@ def limited(
     return kept
 
 
-def capped(motion: Motion, args: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
+def capped(
+    motion: Motion,
+    args: Mapping[str, Any],
+    limits: Limits,
+    *,
+    last: Commanded,
+    steady: float,
+    timeout: float | None = None,
+) -> dict[str, Any]:
     """A velocity command's arguments after something has corrected them, cut down to what the limits allow.
 
     A correction is a claim about a motor, and may be wrong. With the limits kept before it (of what is wanted) and
-    after it (of what the driver gets), the robot is too slow at worst. Raises LimitError for what is no number.
+    after it (of what the driver gets, `last` being what it got before), the robot is too slow at worst. Raises
+    LimitError for what is no number.
     """
     kept = dict(args)
     for names, most in ((motion.linear, limits.max_speed), (motion.angular, limits.max_angular_speed)):
         if most is not None:
             _shrink(kept, names, most)
+    if (most := _reachable(motion, kept, limits, last, steady, timeout)) is not None:
+        _shrink(kept, motion.linear, most)
     return kept
 
 
@@ -135,16 +146,23 @@ def _speed(
     motion: Motion, kept: dict[str, Any], limits: Limits, last: Commanded, steady: float, timeout: float | None
 ) -> None:
     _magnitude(kept, motion.linear, limits.max_speed, "max_speed", "m/s", motion.kind, limits)
-    most = limits.max_acceleration
-    if most is None or motion.kind != "velocity":
-        return
-    # Slowing down is always allowed. What was asked for long ago has been stopped by the watchdog.
-    wanted = {name: _number(kept, name) for name in motion.linear}
-    since, longest = max(0.0, steady - last.at), timeout if timeout is not None else BETWEEN
-    change = most * min(since, longest)
-    most = last.towards(wanted, change) if since <= longest else change
-    if math.hypot(*wanted.values()) > most:
+    most = _reachable(motion, kept, limits, last, steady, timeout) if motion.kind == "velocity" else None
+    if most is not None:
         _magnitude(kept, motion.linear, most, "max_acceleration", "m/s for now", motion.kind, limits)
+
+
+def _reachable(
+    motion: Motion, args: Mapping[str, Any], limits: Limits, last: Commanded, steady: float, timeout: float | None
+) -> float | None:
+    """The speed, m/s, that these arguments exceed and max_acceleration allows in their direction; None: they do not."""
+    if limits.max_acceleration is None:
+        return None
+    # Slowing down is always allowed. What was asked for long ago has been stopped by the watchdog.
+    wanted = {name: _number(args, name) for name in motion.linear}
+    since, longest = max(0.0, steady - last.at), timeout if timeout is not None else BETWEEN
+    change = limits.max_acceleration * min(since, longest)
+    most = last.towards(wanted, change) if since <= longest else change
+    return most if math.hypot(*wanted.values()) > most else None
 
 
 def _magnitude(

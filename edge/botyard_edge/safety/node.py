@@ -12,7 +12,6 @@ from botyard_edge.driver import Channel, Command, CommandSpec, ConfigurationErro
 from botyard_edge.safety.core import SafetyCore
 from botyard_edge.safety.effects import Answer, Cause, Effect, HandOver, Keep, Note, Rest, Return, Tell, Verdict
 from botyard_edge.safety.files import Files
-from botyard_edge.safety.motion import capped
 from botyard_edge.safety.policy import NO_POLICY, Policy
 from botyard_edge.safety.store import Store
 from botyard_edge.safety.units import UNITS
@@ -130,10 +129,16 @@ class SafetyNode:
         """The commands that were begun and have not ended."""
         return tuple(self.core.ledger.running)
 
-    def capped(self, spec: CommandSpec, args: Mapping[str, Any]) -> dict[str, Any]:
-        """See `motion.capped`; of anything but a velocity command the arguments as they are."""
-        motion = spec.motion
-        return dict(args) if motion is None or motion.kind != "velocity" else capped(motion, args, self.policy.limits)
+    def capped(self, spec: CommandSpec, args: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """What a driver gets in place of what is wanted and was judged: the corrected arguments as far as limits allow,
+        see `motion.capped`; of anything but a velocity command they are not touched."""
+        motion, steady = spec.motion, self._clock.monotonic()
+        if motion is None or motion.kind != "velocity":
+            return dict(args)
+        if args == wanted:  # within the limits already
+            self.act(lambda core: core.given(motion, args, steady=steady))
+            return dict(args)
+        return self.act(lambda core: core.capped(motion, args, steady=steady))
 
     @property
     def moving(self) -> str | None:
