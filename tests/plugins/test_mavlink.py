@@ -342,8 +342,34 @@ async def test_acknowledged_mode_that_is_never_seen_fails(make_driver: Make) -> 
 
 async def test_unknown_mode_is_refused_with_those_that_are_known(make_driver: Make) -> None:
     async with flown(make_driver, "copter") as flight:
-        with pytest.raises(CommandRejectedError, match=r"ArduPilot has no mode 'BRAK' .* known are ACRO, .*BRAKE"):
+        with pytest.raises(CommandRejectedError, match=r"ArduPilot has no mode 'BRAK' .* known are ALT_HOLD, .*BRAKE"):
             await flight.command("mode", mode="BRAK")
+
+
+@pytest.mark.parametrize(
+    ("flavour", "mode"),
+    [
+        *(("px4", mode) for mode in ("TERMINATION", "ACRO", "STABILIZED", "MANUAL")),
+        *(("copter", mode) for mode in ("FLIP", "ACRO", "STABILIZE", "THROW", "TURTLE")),
+        *(("plane", mode) for mode in ("MANUAL", "ACRO", "STABILIZE")),
+    ],
+)
+async def test_mode_that_ends_the_flight_or_needs_a_pilot_is_refused_and_ends_nothing(
+    make_driver: Make, flavour: Flavour, mode: str
+) -> None:
+    async with flown(make_driver, flavour) as flight:
+        await flight.command("arm")
+        before = len(flight.peer.commands(mavlink.MAV_CMD_DO_SET_MODE))
+        with pytest.raises(CommandRejectedError, match=f"mode: {mode} is not commanded from afar"):
+            await flight.command("mode", mode=mode)
+        assert len(flight.peer.commands(mavlink.MAV_CMD_DO_SET_MODE)) == before
+
+
+async def test_rover_may_be_put_into_manual(make_driver: Make) -> None:
+    async with flown(make_driver, "rover") as flight:
+        await flight.command("arm")
+        await flight.command("mode", mode="MANUAL")
+        assert flight.peer.mode == "MANUAL"
 
 
 # --- flying

@@ -107,13 +107,18 @@ async def test_upload_to_a_vehicle_that_asks_for_the_same_for_ever_ends(make_dri
             await flight.command("mission_upload", items=ITEMS)
 
 
-async def test_upload_while_a_mission_is_flown_is_refused(make_driver: Make) -> None:
+@pytest.mark.parametrize(("name", "args"), [("mission_upload", {"items": ITEMS}), ("mission_clear", {})])
+async def test_mission_is_neither_replaced_nor_cleared_while_it_is_flown(
+    make_driver: Make, name: str, args: dict[str, Any]
+) -> None:
     async with flown(make_driver) as flight:
+        await flight.command("mission_upload", items=ITEMS)
         await airborne(flight)
         flight.peer.mode = "MISSION"
         await flight.clock.advance(2.0)
         with pytest.raises(CommandRejectedError, match="the vehicle flies a mission; send hold first"):
-            await flight.command("mission_upload", items=ITEMS)
+            await flight.command(name, **args)
+        assert stored(flight) == NUMBERS
 
 
 @FLAVOURS
@@ -228,6 +233,26 @@ async def test_mission_is_cleared(make_driver: Make) -> None:
         await flight.command("mission_upload", items=ITEMS)
         await flight.command("mission_clear")
         assert flight.peer.mission == []
+
+
+@pytest.mark.parametrize(
+    ("system", "mission_type"),
+    [(254, mavlink.MAV_MISSION_TYPE_MISSION), (255, mavlink.MAV_MISSION_TYPE_FENCE)],
+)
+async def test_answer_that_is_for_others_or_of_something_else_clears_no_mission(
+    make_driver: Make, system: int, mission_type: int
+) -> None:
+    async with flown(make_driver, attempts=3) as flight:
+        await flight.command("mission_upload", items=ITEMS)
+        flight.peer.deaf = True
+        clearing = flight.begin("mission_clear")
+        for _ in range(20):  # without end, which must not lengthen what is waited for
+            await flight.clock.advance(0.5)
+            if not clearing.done():
+                flight.peer.send(mavlink.MAVLink_mission_ack_message(system, 190, 0, mission_type))
+        assert clearing.done()
+        with pytest.raises(CommandFailedError, match="though it was asked 3 times"):
+            clearing.result()
 
 
 @pytest.mark.parametrize(

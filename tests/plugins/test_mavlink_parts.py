@@ -171,6 +171,7 @@ def test_modes_name_only_what_the_autopilot_has_and_are_numbered_back(mav_type: 
     used = {modes.hold, modes.guided, modes.mission, *modes.own, *modes.landing, *modes.returning}
     assert (used | ({modes.land} if modes.land else set())) <= set(modes.numbers)
     assert {modes.hold, modes.guided, modes.mission, *modes.landing, *modes.returning} <= modes.own
+    assert not used & modes.never
     for name, number in modes.numbers.items():
         assert modes.name(number) == name
 

@@ -147,7 +147,8 @@ async def land(order: Order, args: Args) -> Result:
 
 
 async def mode(order: Order, args: Args) -> Result:
-    """Change to any mode of its autopilot."""
+    """Change to a mode of its autopilot; not to one of those that end the flight or need a pilot."""
+    order.need_mode(args["mode"])
     order.take_over()
     await order.change_mode(args["mode"])
     return None
@@ -156,8 +157,7 @@ async def mode(order: Order, args: Args) -> Result:
 async def mission_upload(order: Order, args: Args) -> Result:
     """Store a mission in the vehicle."""
     vehicle, options = order.vehicle, order.options
-    if vehicle.flies_itself and vehicle.mode == order.modes.mission:
-        raise order.rejected("the vehicle flies a mission; send hold first")
+    _need_no_mission(order)
     items = missions.plan(args["items"], home_first=order.modes.autopilot == "ArduPilot")
     try:
         await missions.upload(order.link, items, options["ack_timeout"], options["attempts"], order.progress)
@@ -208,6 +208,7 @@ async def mission_clear(order: Order, args: Args) -> Result:
     """Remove the mission that is stored."""
     del args
     options = order.options
+    _need_no_mission(order)
     try:
         await missions.clear(order.link, options["ack_timeout"], options["attempts"])
     except missions.RefusedMissionError as error:
@@ -274,6 +275,12 @@ async def _go(order: Order, goal: Geo, altitude: float | None, speed: float | No
 def _need(order: Order, kinds: frozenset[str]) -> None:
     if order.vehicle.kind not in kinds:
         raise order.rejected(f"a {order.vehicle.kind or 'vehicle of this kind'} cannot fly")
+
+
+def _need_no_mission(order: Order) -> None:
+    vehicle = order.vehicle
+    if vehicle.flies_itself and vehicle.mode == order.modes.mission:
+        raise order.rejected("the vehicle flies a mission; send hold first")
 
 
 def _home_altitude(order: Order) -> float:

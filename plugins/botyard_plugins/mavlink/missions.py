@@ -126,13 +126,26 @@ async def clear(link: Link, timeout: float, attempts: int) -> None:
     with link.listen("MISSION_ACK") as box:
         for _ in range(attempts):
             link.send(message)
-            heard = await box.next(timeout)
+            heard = await _answer(link, box, timeout)
             if heard is not None:
                 if heard.type != ACCEPTED:
                     why = _MEANINGS.get(heard.type, "an answer that is not known")
                     raise RefusedMissionError(f"the vehicle refuses: {why} (MAV_MISSION_RESULT {heard.type})")
                 return
     raise SilentError(f"the vehicle did not answer, though it was asked {attempts} times")
+
+
+async def _answer(link: Link, box: Mailbox, timeout: float) -> Any:
+    """What the vehicle says next to us of its mission; None when that is nothing within so many seconds.
+
+    It tells everybody what it answers others, of their missions and of fences and rally points.
+    """
+    end = link.clock.monotonic() + timeout
+    while (left := end - link.clock.monotonic()) > 0:
+        heard = await box.next(left)
+        if heard is not None and heard.mission_type == MISSION and heard.target_system in (0, link.own[0]):
+            return heard
+    return None
 
 
 class _Upload:
@@ -170,15 +183,14 @@ class _Upload:
         """What the vehicle says next of this mission; what it does not answer is sent again."""
         silent = 0
         while True:
-            heard = await box.next(self._timeout)
-            if heard is None:
-                silent += 1
-                if silent >= self._attempts:
-                    raise SilentError(f"the vehicle did not answer, though it was asked {silent} times")
-                self._in_doubt = len(self._asked) == len(self._items)
-                self._link.send(message)
-            elif heard.mission_type == MISSION and heard.target_system in (0, self._link.own[0]):
+            heard = await _answer(self._link, box, self._timeout)
+            if heard is not None:
                 return heard
+            silent += 1
+            if silent >= self._attempts:
+                raise SilentError(f"the vehicle did not answer, though it was asked {silent} times")
+            self._in_doubt = len(self._asked) == len(self._items)
+            self._link.send(message)
 
     async def _item(self, number: int) -> Any:
         if number >= len(self._items):

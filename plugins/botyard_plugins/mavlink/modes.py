@@ -34,11 +34,22 @@ _PX4_AUTO = {
     10: "VTOL_TAKEOFF",
 }
 _AUTO, _POSCTL, _ORBIT = 4, 3, 1
+# What nobody may choose from afar: modes that end the flight or overturn the vehicle, that run motors for a purpose of
+# their own, or that hand the bare controls to a pilot who may not be there.
+_PX4_NEVER = frozenset({"TERMINATION", "ACRO", "STABILIZED"})
+_ARDUPILOT_NEVER = frozenset(
+    {
+        *("STABILIZE", "ACRO", "FLIP", "THROW", "TURTLE", "SPORT", "DRIFT", "AUTOTUNE", "SYSTEMID", "AUTOROTATE"),
+        *("TRAINING", "QSTABILIZE", "QACRO", "QAUTOTUNE", "MOTORDETECT", "INITIALIZING", "AVOID_ADSB"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Modes:
     """The modes of one kind of vehicle. `own`: the vehicle moves by itself in them, in all others a pilot flies it.
+
+    `never` are those that are not commanded, only shown.
 
     `hold` is where it stays, `guided` where it goes to points it is told, `land` where it comes down on request, and
     `landing` and `returning` are all in which it comes down or home.
@@ -53,6 +64,7 @@ class Modes:
     land: str | None = None
     landing: frozenset[str] = frozenset()
     returning: frozenset[str] = frozenset({"RTL"})
+    never: frozenset[str] = frozenset()
     names: Mapping[int, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -88,31 +100,50 @@ def modes_of(dialect: Any, autopilot: int, kind: Kind | None) -> Modes | None:
     if kind is None:
         return None
     if autopilot == PX4:
-        return _px4()
+        return _px4(kind)
     if autopilot != ARDUPILOT:
         return None
     if kind == "multicopter":
         # In LOITER the throttle stick decides on climb and descent, and there may be none. BRAKE asks nobody.
-        return _ardupilot(dialect, "COPTER_MODE", _COPTER, "BRAKE", "LAND", {"LAND"}, {"RTL", "SMART_RTL", "AUTO_RTL"})
+        return _ardupilot(
+            dialect, kind, "COPTER_MODE", _COPTER, "BRAKE", "LAND", {"LAND"}, {"RTL", "SMART_RTL", "AUTO_RTL"}
+        )
     if kind in ("plane", "vtol"):
         land = "QLAND" if kind == "vtol" else None
-        return _ardupilot(dialect, "PLANE_MODE", _PLANE, "LOITER", land, {"QLAND", "AUTOLAND"}, {"RTL", "QRTL"})
+        return _ardupilot(dialect, kind, "PLANE_MODE", _PLANE, "LOITER", land, {"QLAND", "AUTOLAND"}, {"RTL", "QRTL"})
     if kind == "submarine":
-        return _ardupilot(dialect, "SUB_MODE", _SUB, "POSHOLD", None, {"SURFACE"}, set())
-    return _ardupilot(dialect, "ROVER_MODE", _ROVER, "HOLD", None, set(), {"RTL", "SMART_RTL"})
+        return _ardupilot(dialect, kind, "SUB_MODE", _SUB, "POSHOLD", None, {"SURFACE"}, set())
+    return _ardupilot(dialect, kind, "ROVER_MODE", _ROVER, "HOLD", None, set(), {"RTL", "SMART_RTL"})
 
 
-def _px4() -> Modes:
+def _px4(kind: Kind) -> Modes:
     numbers = {name: main << 16 for main, name in _PX4_MAIN.items()}
     numbers |= {name: _AUTO << 16 | sub << 24 for sub, name in _PX4_AUTO.items()}
     numbers["ORBIT"] = _POSCTL << 16 | _ORBIT << 24
     own = frozenset({*_PX4_AUTO.values(), "OFFBOARD", "ORBIT"})
     landing = frozenset({"LAND", "PRECLAND"})
-    return Modes("PX4", numbers, own, hold="LOITER", guided="LOITER", mission="MISSION", land="LAND", landing=landing)
+    return Modes(
+        "PX4",
+        numbers,
+        own,
+        hold="LOITER",
+        guided="LOITER",
+        mission="MISSION",
+        land="LAND",
+        landing=landing,
+        never=_never(kind, _PX4_NEVER),
+    )
 
 
 def _ardupilot(
-    dialect: Any, enumeration: str, own: set[str], hold: str, land: str | None, landing: set[str], returning: set[str]
+    dialect: Any,
+    kind: Kind,
+    enumeration: str,
+    own: set[str],
+    hold: str,
+    land: str | None,
+    landing: set[str],
+    returning: set[str],
 ) -> Modes:
     return Modes(
         "ArduPilot",
@@ -124,7 +155,13 @@ def _ardupilot(
         land=land,
         landing=frozenset(landing),
         returning=frozenset(returning),
+        never=_never(kind, _ARDUPILOT_NEVER),
     )
+
+
+def _never(kind: Kind, names: frozenset[str]) -> frozenset[str]:
+    """MANUAL is bare controls for what flies or dives; what stands on the ground or floats just stays."""
+    return names if kind in ("rover", "boat") else names | {"MANUAL"}
 
 
 def _numbers(dialect: Any, enumeration: str) -> dict[str, int]:

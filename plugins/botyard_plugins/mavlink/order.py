@@ -83,6 +83,15 @@ class Order:
         if not self.vehicle.armed:
             raise self.rejected("the vehicle is not armed; send arm first")
 
+    def need_mode(self, mode: str) -> None:
+        """Raises CommandRejectedError unless the vehicle has the mode, and it may be commanded."""
+        modes = self.modes
+        if mode in modes.never:
+            raise self.rejected(f"{mode} is not commanded from afar: it ends the flight, or needs a pilot")
+        if mode not in modes.numbers:
+            known = ", ".join(sorted(set(modes.numbers) - modes.never))
+            raise self.rejected(f"{modes.autopilot} has no mode {mode!r} for this vehicle, known are {known}")
+
     def need_no_pilot(self) -> None:
         """Raises CommandRejectedError where a pilot flies the vehicle, who is not to be interrupted."""
         if self.vehicle.armed and self.modes and not self.vehicle.flies_itself:
@@ -103,9 +112,6 @@ class Order:
 
     async def change_mode(self, mode: str) -> None:
         """Change it, and see it changed. Raises as `ask`."""
-        if mode not in self.modes.numbers:
-            known = ", ".join(sorted(self.modes.numbers))
-            raise self.rejected(f"{self.modes.autopilot} has no mode {mode!r} for this vehicle, known are {known}")
         custom = self.link.dialect.MAV_MODE_FLAG_CUSTOM_MODE_ENABLED
         await self.ask("MAV_CMD_DO_SET_MODE", custom, *self.modes.parameters(mode))
         await self.see(lambda: self.vehicle.mode == mode, lambda: f"in mode {mode}, but in {self.vehicle.mode}")
