@@ -509,6 +509,97 @@ def test_goal_keeps_max_speed_whichever_of_its_components_are_given(args: dict[s
     assert math.hypot(kept["vx"], kept["vy"]) == pytest.approx(1.0)
 
 
+async def test_goal_without_a_speed_is_refused_unless_the_measured_speed_is_watched(
+    world: World, robot: Robot, scripted: Scripted
+) -> None:
+    async with world.running(config(scripted, robot, Policy(Limits(max_speed=1.0)))):
+        refused = robot.report(await robot.send("goto", x=1, y=1, speed=50))
+        assert refused.status == "rejected"
+        assert "max_speed cannot be kept; name the channels of the measured speed" in (refused.reason or "")
+    watched = Policy(Limits(max_speed=1.0), speeds=frozenset({"fast"}))
+    settings = scripted(
+        robot.run,
+        capabilities=Capabilities((Channel("fast", unit="m/s"),), CAN.commands),
+        driver=Base,
+        safety=watched,
+    )
+    async with world.running(settings) as runtime:
+        await robot.port.publish({"fast": 0.0})
+        going = await robot.send("goto", x=1, y=1)
+        assert robot.base.speed == 1.0
+        await robot.port.publish({"fast": 50.0})
+        assert (runtime.safety.mode, robot.base.speed) == ("safe", 0.0)
+        await world.clock.advance(1)
+        assert robot.report(going).status == "cancelled"
+
+
+SQUARE = ((0.0, 0.0), (9.0, 0.0), (9.0, 9.0), (0.0, 9.0))
+
+
+@pytest.mark.parametrize("area", ["geofence", "keep_out"])
+async def test_area_is_kept_in_its_own_frame_or_nothing_moves(
+    area: str, world: World, robot: Robot, scripted: Scripted
+) -> None:
+    polygon = SQUARE if area == "geofence" else tuple((x + 100, y) for x, y in SQUARE)
+    limits = Limits(**{area: Area((polygon,), "hall")})  # type: ignore[arg-type]
+    async with world.running(config(scripted, robot, Policy(limits))) as runtime:
+
+        async def told(frame: str, x: float = 1.0) -> tuple[str, str]:
+            """The mode, and what becomes of a command that moves the robot."""
+            robot.port.update_state(pose=Pose(frame, x, 1.0, 0.0))
+            await world.clock.advance(0.1)
+            report = robot.report(await robot.send("drive", v=1.0))
+            return runtime.safety.mode, report.reason or report.status
+
+        astray = f"the robot's position is told in frame 'map', and {area} is in 'hall', so it cannot be kept"
+        assert await told("map") == ("auto", astray), "never in that frame: refused, and that is all"
+        assert await told("hall") == ("auto", "succeeded")
+        assert await told("map") == ("safe", f"the robot is in safe mode: {astray}"), "it may be anywhere"
+        assert robot.base.speed == 0.0
+        assert await told("hall") == ("auto", "succeeded")
+        unknown = "the robot's position is not known yet, so geofence and keep-out zones cannot be kept"
+        assert await told("hall", math.nan) == ("safe", f"the robot is in safe mode: {unknown}")
+        assert await told("hall") == ("auto", "succeeded")
+
+
+def test_positions_of_several_drivers_are_told_apart_and_a_goal_must_say_its_frame() -> None:
+    node = SafetyNode(Policy(Limits(geofence=Area((SQUARE,), "hall"))), clock=VirtualClock())
+
+    def judged(x: float, frame: str | None) -> str | None:
+        spec = CommandSpec("goto", args={}, motion=Motion("goal", goal=("x", "y"), frame=frame))
+        command = Command(f"{x} {frame} {len(told)}", "goto", 2 * 10**15, {"x": x, "y": 1.0})
+        told.append(node.judge(command, spec, lambda _: None).report)
+        return report.reason if (report := told[-1]) is not None else None
+
+    told: list[Report | None] = []
+    node.heard("odometry", {"pose": Pose("odom", 500.0, 0.0, 0.0)})
+    assert "is told in frame 'odom'" in (judged(1.0, "hall") or "")
+    for _ in range(3):
+        node.heard("odometry", {"pose": Pose("odom", 500.0, 0.0, 0.0)})
+        node.heard("lidar", {"pose": Pose("hall", 1.0, 1.0, 0.0)})
+        assert node.mode == "auto"
+        assert judged(1.0, "hall") is None
+        assert "outside of the geofence" in (judged(10.0, "hall") or "")
+        assert "the goal is in frame 'odom' and geofence in 'hall'" in (judged(1.0, "odom") or "")
+        assert "does not declare the frame of its goal" in (judged(1.0, None) or "")
+    node.heard("lidar", {"pose": Pose("hall", 50.0, 1.0, 0.0)})
+    node.heard("odometry", {"pose": Pose("odom", 1.0, 1.0, 0.0)})
+    assert node.mode != "auto", "another driver does not lift it"
+
+
+@pytest.mark.parametrize("level", [math.nan, math.inf, -math.inf])
+def test_battery_that_is_no_number_says_nothing(level: float) -> None:
+    node = SafetyNode(Policy(Limits(min_battery=0.15)), clock=VirtualClock())
+    drive = Command("c1", "drive", 2 * 10**15, {"v": 0.1})
+    node.heard("base", {"battery": Battery(level)})
+    report = node.judge(drive, DRIVE, lambda _: None).report
+    assert report is not None
+    assert "the battery's level is not known yet" in (report.reason or "")
+    node.heard("base", {"battery": Battery(0.1)})
+    node.heard("base", {"battery": Battery(level)})
+    assert node.mode == "safe", "nor that it is charged again"
+
+
 velocities = st.tuples(st.floats(-3, 3), st.floats(-3, 3))
 
 

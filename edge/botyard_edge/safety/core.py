@@ -160,9 +160,17 @@ class SafetyCore:
                 self._at_rest()
 
     def _limited(self, motion: Motion | None, args: Mapping[str, Any], steady: float) -> dict[str, Any]:
-        timeout = self.policy.watchdogs.command_timeout
+        frame = motion.frame if motion is not None else None
         return limited(
-            motion, args, self.policy.limits, pose=self.measured.pose, last=self._last, steady=steady, timeout=timeout
+            motion,
+            args,
+            self.policy.limits,
+            pose=self.measured.pose_in(frame),
+            last=self._last,
+            steady=steady,
+            timeout=self.policy.watchdogs.command_timeout,
+            speed_watched=bool(self.policy.speeds),
+            frames=self.measured.frames,
         )
 
     def capped(self, motion: Motion, args: Mapping[str, Any], *, steady: float) -> dict[str, Any]:

@@ -29,7 +29,9 @@ class Measured:
     """What has been heard of one robot. `now` is hub time in microseconds, `steady` the steady clock in seconds."""
 
     def __init__(self, policy: Policy, causes: Causes) -> None:
-        self.pose: Pose | None = None
+        # The latest of each driver that tells one, the newest last; and whether each area has been known in its frame.
+        self._poses: dict[str, Pose] = {}
+        self._placed = False
         self._policy = policy
         self._causes = causes
         self._battery_known = False
@@ -40,16 +42,27 @@ class Measured:
     def blind(self) -> str | None:
         """Which limit cannot be kept, since nothing has been heard yet of what it is about."""
         limits = self._policy.limits
-        if (limits.geofence.polygons or limits.keep_out.polygons) and self.pose is None:
-            return "the robot's position is not known yet, so geofence and keep-out zones cannot be kept"
+        if astray := self._astray():
+            return astray
         if limits.min_battery is not None and not self._battery_known:
             return "the battery's level is not known yet, so min_battery cannot be kept"
         if missing := sorted(self._policy.watched - self._heard):
             return f"nothing has been heard of {', '.join(missing)} yet, so its limit cannot be kept"
         return None
 
+    def pose_in(self, frame: str | None) -> Pose | None:
+        """Where the robot is in that frame, or in the one of the latest position; None: that is not known."""
+        return next((one for one in reversed(self._poses.values()) if frame in (None, one.frame)), None)
+
+    @property
+    def frames(self) -> list[str]:
+        """The frames in which positions are told."""
+        return sorted({one.frame for one in self._poses.values()})
+
     def battery(self, level: float, *, now: int) -> None:
-        """The battery's charge, from 0 to 1."""
+        """The battery's charge, from 0 to 1. What is no number says nothing."""
+        if not math.isfinite(level):
+            return
         self._battery_known = True
         least = self._policy.limits.min_battery
         if least is not None and level < least:
@@ -74,15 +87,40 @@ class Measured:
         if channel in policy.turning:
             self._speed(channel, value, limits.max_angular_speed, "max_angular_speed", "rad/s", now)
 
-    def place(self, pose: Pose, *, now: int, steady: float) -> None:
-        """Where the robot is."""
-        self.pose = pose
-        if (where := outside(self._policy.limits, pose)) is not None:
-            self._causes.begin("safe", "area", "pose", f"the robot's position {where}", now=now, latched=False)
+    def place(self, pose: Pose, *, now: int, steady: float, driver: str = "") -> None:
+        """Where the robot is, as this driver says. What is no number means that it does not know."""
+        self._poses.pop(driver, None)
+        known = all(math.isfinite(number) for number in (pose.x, pose.y))
+        if known:
+            self._poses[driver] = pose
+        limits = self._policy.limits
+        found = (outside(limits, one) for one in self._poses.values())
+        where = next((f"the robot's position {one}" for one in found if one is not None), None)
+        astray = self._astray()
+        if astray is None:
+            self._placed = True
+        elif self._placed:  # before, nothing could move it
+            where = where or astray
+        if where is not None:
+            self._causes.begin("safe", "area", "pose", where, now=now, latched=False)
         else:
             self._causes.end("area", "pose")
-        if self._policy.stopping is not None:
+        areas = [area for area in (limits.geofence, limits.keep_out) if area.polygons]
+        if self._policy.stopping is not None and known and any(area.frame in (None, pose.frame) for area in areas):
             self._way(pose, now, steady)
+
+    def _astray(self) -> str | None:
+        """Which area cannot be kept, since the position is not known in its frame."""
+        limits = self._policy.limits
+        areas = {"geofence": limits.geofence, "keep_out": limits.keep_out}
+        wanted = {name: area.frame for name, area in areas.items() if area.polygons}
+        if wanted and not self._poses:
+            return "the robot's position is not known yet, so geofence and keep-out zones cannot be kept"
+        for name, frame in wanted.items():
+            if self.pose_in(frame) is None:
+                told = " and ".join(repr(one) for one in self.frames)
+                return f"the robot's position is told in frame {told}, and {name} is in {frame!r}, so it cannot be kept"
+        return None
 
     def _temperature(self, channel: str, value: float, hot: float, now: int) -> None:
         if value > hot:

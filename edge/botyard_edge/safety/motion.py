@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,12 +61,22 @@ def limited(
     last: Commanded,
     steady: float,
     timeout: float | None = None,
+    speed_watched: bool = False,
+    frames: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The arguments that the driver may get. Raises LimitError."""
+    """The arguments that the driver may get. `speed_watched`: what the robot measures is kept within max_speed, too.
+    `frames` are those in which positions are told, and `pose` is the latest. Raises LimitError."""
     kept = dict(args)
     if motion is None:
         _unknown(limits)
     elif motion.kind in ("velocity", "goal"):
+        if motion.kind == "goal" and not motion.linear and limits.max_speed is not None and not speed_watched:
+            raise LimitError(
+                "none of its arguments is declared as a speed, so max_speed cannot be kept; name the channels of the "
+                "measured speed in safety.speed_channels"
+            )
+        if motion.goal is not None and motion.frame is None and len(frames) > 1:
+            _ambiguous(limits, frames)
         _speed(motion, kept, limits, last, steady, timeout)
         _magnitude(kept, motion.angular, limits.max_angular_speed, "max_angular_speed", "rad/s", motion.kind, limits)
         _place(motion, kept, limits, pose)
@@ -142,6 +152,15 @@ def _unknown(limits: Limits) -> None:
         raise LimitError(f"its driver does not declare how it moves the robot, so {', '.join(named)} cannot be kept")
 
 
+def _ambiguous(limits: Limits, frames: Sequence[str]) -> None:
+    if limits.geofence.frame is not None or limits.keep_out.frame is not None:
+        told = " and ".join(repr(frame) for frame in frames)
+        raise LimitError(
+            f"its driver does not declare the frame of its goal, and positions are told in {told}, so geofence and "
+            "keep-out zones cannot be kept"
+        )
+
+
 def _speed(
     motion: Motion, kept: dict[str, Any], limits: Limits, last: Commanded, steady: float, timeout: float | None
 ) -> None:
@@ -209,12 +228,19 @@ def _place(motion: Motion, kept: Mapping[str, Any], limits: Limits, pose: Pose |
     goal = (_number(kept, motion.goal[0]), _number(kept, motion.goal[1]))
     names, shown = " and ".join(f"args.{name}" for name in motion.goal), f"({goal[0]:.2f}, {goal[1]:.2f}) m"
     fence, out = limits.geofence, limits.keep_out
+    for name, area in (("geofence", fence), ("keep_out", out)):
+        if area.polygons and not _applies(area, frame):
+            raise LimitError(
+                f"{names}: the goal is in frame {frame!r} and {name} in {area.frame!r}, so it cannot be kept"
+            )
     if _applies(fence, frame) and not any(contains(one, goal) for one in fence.polygons):
         raise LimitError(f"{names}: {shown} is outside of the geofence")
     if not _applies(out, frame):
         return
     if any(contains(one, goal) for one in out.polygons):
         raise LimitError(f"{names}: {shown} is in a keep-out zone")
+    if motion.straight and pose is None:
+        raise LimitError(f"{names}: the robot's position in frame {frame!r} is not known, so keep_out cannot be kept")
     if motion.straight and pose is not None and any(meets(one, (pose.x, pose.y), goal) for one in out.polygons):
         raise LimitError(f"{names}: the straight way to {shown} leads through a keep-out zone")
 

@@ -209,7 +209,7 @@ class SafetyNode:
             self.act(lambda core: core.measured.battery(battery.level, now=now))
         if (pose := changes.get("pose")) is not None and (limits.geofence.polygons or limits.keep_out.polygons):
             steady = self._clock.monotonic()
-            self.act(lambda core: core.measured.place(pose, now=now, steady=steady))
+            self.act(lambda core: core.measured.place(pose, now=now, steady=steady, driver=driver))
         if (busy := changes.get("busy")) is not None:
             self.act(lambda core: core.absence.busy(driver, now=busy))
 
