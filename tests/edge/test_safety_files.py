@@ -192,3 +192,15 @@ async def test_ledger_is_written_anew_without_the_loop_waiting_for_the_disk(
     again = opened(tmp_path / "s")
     assert not any(begin(again, f"c{number}") for number in range(1000))
     assert not begin(again, "last")
+
+
+def test_ledger_that_is_written_anew_after_a_rest_does_not_say_that_the_robot_moves(tmp_path: Path) -> None:
+    node = opened(tmp_path / "s")
+    assert begin(node, "c1", DRIVE, v=0.5)
+    assert begin(node, "stop", CommandSpec("safety.stop"))
+    node._files.write_anew()  # while the driver has not ended the command yet
+    node.finish(Report("c1", "cancelled", reason="so"), DRIVE)
+    node.finish(Report("stop", "succeeded"))
+    node.at_rest()
+    node.close()
+    assert opened(tmp_path / "s").mode == "auto"

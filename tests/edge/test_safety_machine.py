@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, precondition, rule
 
@@ -45,6 +45,8 @@ SPECS = {
 }
 HARMLESS = {"stop", "lamp"}
 REQUESTS = {"safety.stop", "safety.safe"}
+# When a velocity was asked for last, and which.
+AT_REST: tuple[float, tuple[float, float]] = (-math.inf, (0.0, 0.0))
 FINAL = {"succeeded", "failed", "cancelled", "expired", "rejected"}
 ARGS = ("vx", "vy", "w", "x", "y", "speed")
 sensible = st.fixed_dictionaries(dict.fromkeys(ARGS, st.floats(-2, 2)))
@@ -78,9 +80,11 @@ class Listener:
 
     def rest(self, reason: str) -> None:
         self.machine.rests += 1
+        self.machine.velocity = AT_REST
 
     def hand_over(self, reason: str) -> None:
         self.machine.handed_over += 1
+        self.machine.velocity = AT_REST
 
     def tell(self, event: Event) -> None:
         assert event.message
@@ -119,7 +123,7 @@ class SafetyMachine(RuleBasedStateMachine):
         self.stopped = False
         self.latched_safe = False
         self.loop_blocked = False
-        self.velocity: tuple[float, tuple[float, float]] = (-math.inf, (0.0, 0.0))
+        self.velocity: tuple[float, tuple[float, float]] = AT_REST
         self.start()
 
     def start(self) -> None:
@@ -178,7 +182,8 @@ class SafetyMachine(RuleBasedStateMachine):
             if now - at <= 0.5:
                 braked = min(math.hypot(args["vx"] - vx * k, args["vy"] - vy * k) for k in self.between(args, vx, vy))
                 assert braked <= 0.5 * (now - at) + 1e-9, "further than it can come after any braking"
-            self.velocity = (now, (args["vx"], args["vy"]))
+            moves = any(args[name] for name in ("vx", "vy", "w"))
+            self.velocity = (now, (args["vx"], args["vy"])) if moves else AT_REST
         elif name == "goto":
             assert abs(args["speed"]) <= 1.2, "also when nobody said how fast"
             if "x" in args and "y" in args:  # and else the driver knows the goal by another name
@@ -331,7 +336,7 @@ class SafetyMachine(RuleBasedStateMachine):
             with (self.folder / "latch.commands").open("ab") as file:
                 file.write(b'{"begun": "c9' if damage == "torn ledger" else b'{"begun": "\xff"}\n')
         self.loop_blocked = False
-        self.velocity = (-math.inf, (0.0, 0.0))
+        self.velocity = AT_REST
         self.latched_safe |= moving
         self.start()
         assert not moving or self.node.mode != "auto", "killed in motion: it comes back at rest"
@@ -365,5 +370,7 @@ class SafetyMachine(RuleBasedStateMachine):
         assert not set(self.finals) & self.open
 
 
-SafetyMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
+SafetyMachine.TestCase.settings = settings(
+    max_examples=80, stateful_step_count=50, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate]
+)
 TestSafetyNode = SafetyMachine.TestCase

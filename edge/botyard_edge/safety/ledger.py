@@ -82,8 +82,9 @@ class Ledger:
     def records(self) -> Iterator[Record]:
         """The least records from which `replay` makes the same ledger again. As it is now, whenever they are taken."""
         ended = [(kind, tuple(ends.values())) for kind, ends in self._ends.items()]
-        rest: list[Record] = [] if self.lasting is None else [{"moves_on": self.lasting}]
-        rest += [_begun(command, one) for command, one in self.running.items()]
+        rest = [_begun(command, one) for command, one in self.running.items()]
+        # Last, since a command that is still running may have been brought to rest already.
+        rest.append({"rest": True} if self.lasting is None else {"moves_on": self.lasting})
         return itertools.chain((_ended(report, kind) for kind, reports in ended for report in reports), rest)
 
     def replay(self, records: Iterable[Record]) -> None:

@@ -70,7 +70,8 @@ def limited(
     if motion is None:
         _unknown(limits)
     elif motion.kind in ("velocity", "goal"):
-        if motion.kind == "goal" and not motion.linear and limits.max_speed is not None and not speed_watched:
+        # A goal that is named is reached at the vehicle's own speed, which no command has a say in.
+        if motion.goal is not None and not motion.linear and limits.max_speed is not None and not speed_watched:
             raise LimitError(
                 "none of its arguments is declared as a speed, so max_speed cannot be kept; name the channels of the "
                 "measured speed in safety.speed_channels"
