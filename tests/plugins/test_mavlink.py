@@ -192,6 +192,18 @@ async def test_values_that_the_vehicle_marks_as_unknown_are_no_samples(make_driv
         }
 
 
+@pytest.mark.parametrize(("lat", "lon"), [(2**31 - 1, 2**31 - 1), (900_000_001, 0), (1, -1_800_000_001)])
+async def test_position_that_is_none_on_earth_is_no_sample(make_driver: Make, lat: int, lon: int) -> None:
+    async with flown(make_driver, origin={"lat": HOME[0], "lon": HOME[1], "frame": "field"}) as flight:
+        flight.peer._intervals.clear()
+        await flight.clock.advance(1.0)
+        flight.notes.samples.clear()
+        flight.peer.send(mavlink.MAVLink_global_position_int_message(0, lat, lon, 0, 0, 0, 0, 0, 0))
+        flight.peer.send(mavlink.MAVLink_home_position_message(lat, lon, 0, 0, 0, 0, [1, 0, 0, 0], 0, 0, 0))
+        await flight.clock.advance(0.5)
+        assert not {"geo", "pose", "home", "height"} & set(flight.notes.samples)
+
+
 async def test_text_of_the_autopilot_becomes_an_event_whole_and_with_its_severity(make_driver: Make) -> None:
     async with flown(make_driver) as flight:
         long = "PreArm: Compass not healthy, and this sentence is too long for a single chunk of it"
@@ -400,7 +412,7 @@ async def test_disarm_in_the_air_is_refused_and_never_sent(make_driver: Make) ->
 async def test_disarm_is_never_forced_where_the_vehicle_does_not_say_whether_it_flies(make_driver: Make) -> None:
     async with flown(make_driver, "copter") as flight:
         flight.peer._intervals.pop(mavlink.MAVLINK_MSG_ID_EXTENDED_SYS_STATE)
-        flight.driver._vehicle.landed = None  # type: ignore[attr-defined]
+        await flight.clock.advance(6.0)
         await airborne(flight)
         with pytest.raises(CommandFailedError, match="failed at it"):
             await flight.command("disarm")
@@ -463,6 +475,38 @@ async def test_goto_that_does_not_get_on_fails(make_driver: Make) -> None:
         flight.peer.pace = 0.0
         with pytest.raises(CommandFailedError, match=r"it gets no nearer for 3[01] s"):
             await flight.command("goto", lat=north(500), lon=HOME[1])
+
+
+def says_no_more_whether_it_flies(peer: Peer) -> None:
+    peer.denies = {mavlink.MAV_CMD_SET_MESSAGE_INTERVAL: mavlink.MAV_RESULT_DENIED}
+    del peer._intervals[mavlink.MAVLINK_MSG_ID_EXTENDED_SYS_STATE]
+
+
+async def lands_from_20_metres(flight: Flown) -> bool:
+    landing = flight.begin("land")
+    await flight.clock.advance(1.0)
+    early = landing.done()
+    await flight.clock.advance_until(landing.done, limit=60)
+    return not early and flight.peer.up < 0.6
+
+
+async def test_vehicle_that_told_long_ago_that_it_is_on_the_ground_has_not_landed(make_driver: Make) -> None:
+    async with flown(make_driver) as flight:
+        says_no_more_whether_it_flies(flight.peer)
+        await airborne(flight)
+        assert await lands_from_20_metres(flight)
+
+
+async def test_vehicle_that_was_on_the_ground_before_it_fell_silent_has_not_landed(make_driver: Make) -> None:
+    async with flown(make_driver, heartbeat_timeout=2) as flight:
+        peer = flight.peer
+        says_no_more_whether_it_flies(peer)
+        peer.silent = True
+        await flight.clock.advance(2.6)
+        assert flight.events()[-1] == "mavlink.missing"
+        peer.armed, peer.mode, peer.up, peer.silent = True, "LOITER", 20.0, False  # a pilot took off with it
+        await flight.clock.advance(1.2)
+        assert await lands_from_20_metres(flight)
 
 
 @FLAVOURS

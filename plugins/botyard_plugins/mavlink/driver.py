@@ -91,7 +91,7 @@ class MavlinkDriver(Driver):
             own_system=options["own_system"],
             own_component=options["own_component"],
         )
-        self._vehicle = Vehicle(dialect, self._origin)
+        self._vehicle = Vehicle(dialect, self._origin, self.context.clock)
         self._commands = Commands(self._link, options["ack_timeout"], options["attempts"])
         self._cockpit = Cockpit(self._link, self._vehicle, self._commands, options, self._origin)
         return self
@@ -181,6 +181,7 @@ class MavlinkDriver(Driver):
                 now, last = clock.monotonic(), self._link.last_heartbeat
                 if last is not None and now - last > timeout:
                     self._link.forget()
+                    self._vehicle.lost()
                     since, there = now, False
                     await self._note_missing(port, f"no heartbeat for {timeout:g} s")
                     if wire.reopens:
@@ -198,6 +199,7 @@ class MavlinkDriver(Driver):
         finally:
             await _replaced(asking)
             await _replaced(reading)
+            self._vehicle.lost()
 
     def _hear(self, message: Any) -> None:
         clock, kind = self.context.clock, message.get_type()

@@ -11,6 +11,7 @@ from typing import Any
 from botyard_edge.driver import Battery, Channel, Geo, StateChange
 from botyard_plugins.mavlink import geometry
 from botyard_plugins.mavlink.modes import PX4, Kind, Modes, kind_of, modes_of
+from botyard_schemas.clock import Clock
 from botyard_schemas.messages import Health
 
 U16, U8 = 0xFFFF, 0xFF
@@ -18,6 +19,7 @@ ON_GROUND = 1  # MAV_LANDED_STATE
 ACTIVE, COMPLETE = 3, 5  # MISSION_STATE
 AT_REST = 0.3  # m/s
 ARMED = 128  # MAV_MODE_FLAG_SAFETY_ARMED
+LANDED_FOR = 5.0  # s for which its latest word counts; it is asked for one a second
 LANDED = {1: "on the ground", 2: "in the air", 3: "taking off", 4: "landing"}
 STATUS = {
     0: "not initialised",
@@ -73,7 +75,7 @@ def channels(rate: float, origin: object) -> tuple[Channel, ...]:
 class Vehicle:
     """The latest of everything. `hear` takes a message in; what follows of it is in `values` and `state`, for once."""
 
-    def __init__(self, dialect: Any, origin: geometry.Origin | None) -> None:
+    def __init__(self, dialect: Any, origin: geometry.Origin | None, clock: Clock) -> None:
         self.kind: Kind | None = None
         self.modes: Modes | None = None
         self.autopilot = self.mav_type = -1
@@ -83,13 +85,15 @@ class Vehicle:
         self.home: Geo | None = None
         self.height = 0.0
         self.speed = self.climb = 0.0
-        self.landed: int | None = None
         self.mission_current = self.mission_last = 0
         self.mission_state = 0
         # The last item of the mission that we stored, and its command; None while it is not known what was stored.
         self.mission_end: tuple[int, str] | None = None
         self.reached: set[int] = set()
+        self._landed: int | None = None
+        self._landed_at = 0.0
         self._dialect = dialect
+        self._clock = clock
         self._origin = origin
         self._custom = -1
         self._batteries = False
@@ -125,8 +129,14 @@ class Vehicle:
 
     @property
     def on_ground(self) -> bool | None:
-        """None: it does not say."""
-        return None if not self.landed else self.landed == ON_GROUND
+        """None: it does not say, or has not said so lately; autopilots are free to tell it seldom or no more."""
+        if not self._landed or self._clock.monotonic() - self._landed_at > LANDED_FOR:
+            return None
+        return self._landed == ON_GROUND
+
+    def lost(self) -> None:
+        """It has fallen silent. What it does meanwhile is not seen, and another one may come in its place."""
+        self._landed = self.mission_end = None
 
     def hear(self, message: Any) -> tuple[dict[str, Any], StateChange]:
         """Samples and changes of the state that follow of a message."""
@@ -166,6 +176,8 @@ class Vehicle:
     def _position(self, message: Any) -> Iterator[tuple[str, Any]]:
         if message.lat == 0 and message.lon == 0:
             return  # what autopilots say while they do not know it
+        if not _on_earth(message.lat, message.lon):
+            return
         heading = message.hdg / 100 if message.hdg != U16 else None
         self.geo = Geo(message.lat / 1e7, message.lon / 1e7, message.alt / 1000, heading)
         self.height = message.relative_alt / 1000
@@ -248,10 +260,17 @@ class Vehicle:
         return iter(())
 
     def _home(self, message: Any) -> Iterator[tuple[str, Any]]:
+        if not _on_earth(message.latitude, message.longitude):
+            return
         self.home = Geo(message.latitude / 1e7, message.longitude / 1e7, message.altitude / 1000)
         yield "home", self.home
 
     def _extended(self, message: Any) -> Iterator[tuple[str, Any]]:
-        self.landed = message.landed_state
-        if self.landed in LANDED:
-            yield "flight.landed", LANDED[self.landed]
+        self._landed, self._landed_at = message.landed_state, self._clock.monotonic()
+        if message.landed_state in LANDED:
+            yield "flight.landed", LANDED[message.landed_state]
+
+
+def _on_earth(lat: int, lon: int) -> bool:
+    """Whether there is such a position, 1e-7 degrees; INT32_MAX among others is sent for one that is not known."""
+    return abs(lat) <= 90 * 10**7 and abs(lon) <= 180 * 10**7
