@@ -180,6 +180,7 @@ class Runtime:
                 self.clock.remember(known)
             await stack.enter_async_context(self._safeguard)
             stack.callback(self.calibration.close)
+            stack.push_async_callback(self.calibration.settled)
             self.calibration.open()
             if self._real_time:
                 await self._open_face(stack)

@@ -1,6 +1,7 @@
 """The calibration of a running robot, through its drivers, the hub's commands and its state."""
 
 import asyncio
+import contextlib
 import itertools
 import math
 import random
@@ -12,8 +13,19 @@ import msgspec
 import pytest
 
 from botyard_edge.calibration import CalibrationError, Store, read_draft
+from botyard_edge.calibration.door import answer_calibration
 from botyard_edge.config import CalibrationSettings, Config, OutboxSettings
-from botyard_edge.driver import Capabilities, Channel, Command, CommandSpec, Motion, Port, Progress, Wheels
+from botyard_edge.driver import (
+    Capabilities,
+    Channel,
+    Command,
+    CommandSpec,
+    Motion,
+    Port,
+    Progress,
+    ReadingError,
+    Wheels,
+)
 from botyard_edge.memory import MemoryOutbox
 from botyard_edge.outbox import LIMITS
 from botyard_edge.runtime import Runtime
@@ -383,6 +395,43 @@ async def test_drift_warns_once_and_settles_once(world: World, robot: Robot) -> 
         await world.clock.advance(40.0)
         assert len(robot.events("calibration.settled")) == 1
         assert robot.state.health_reasons == []
+
+
+@pytest.mark.parametrize("columns", [False, True])
+async def test_integer_that_no_double_holds_is_no_sample_and_ends_no_driver(
+    columns: bool, world: World, scripted: Scripted
+) -> None:
+    async def run(driver: Script, port: Port) -> None:
+        while True:
+            now = driver.context.clock.now()
+            for values in ({"f": 3.0, "r": 10**400}, {"f": 10**400, "r": 5.0}, {"f": 3.0, "r": 5.0}):
+                with contextlib.suppress(ReadingError):
+                    if columns:
+                        await port.publish_columns([now], {key: [one] for key, one in values.items()})
+                    else:
+                        await port.publish(values)
+            await driver.context.clock.sleep(1.0)
+
+    robot = Robot(world, scripted)
+    policy = Policy(limits=Limits(max_speed=9.0), speeds=frozenset({"f"}))
+    capabilities = Capabilities((Channel("f", unit="m/s"), Channel("r")))
+    robot.config = scripted(run, capabilities=capabilities, safety=policy)
+    drift = {"band": [-0.5, 0.5], "reference": "r", "window": 5}
+    async with world.running(robot.config) as runtime:
+        draft = read_draft({**FORCE, "drift": drift})
+        await runtime.calibration.set(draft, who="anna")
+        wish = {"do": "samples", "channels": ["f"], "seconds": 0.4}
+        sampled = asyncio.create_task(answer_calibration(runtime.calibration, runtime.bus, wish, ""))
+        await world.clock.advance(5.0)
+        answer, refused = await sampled
+        assert refused is None
+        assert answer is not None
+        assert {value for _, value in answer["samples"]["f"]} == {3.0}
+        assert not robot.events("node.failed")
+        count = len(robot.sent("f"))
+        await world.clock.advance(5.0)
+        assert len(robot.sent("f")) > count
+        assert robot.status("force") == "applied"
 
 
 async def test_profile_past_its_date_is_applied_with_a_warning(world: World, robot: Robot) -> None:

@@ -1,9 +1,11 @@
 """The calibration's file: whatever happens while it is written, the last good one is there."""
 
+import asyncio
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -157,6 +159,78 @@ def test_process_that_is_killed_while_it_writes_leaves_a_whole_file(tmp_path: Pa
     assert found in (last, last + 1)
 
 
+class Still:
+    """A robot at rest."""
+
+    def moving(self) -> str | None:
+        return None
+
+    def tell(self, event: Event) -> None: ...
+
+    def health(self, reasons: list[str]) -> None: ...
+
+
+class Gated(Store):
+    """Begins to write when it may."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.begun, self.may = threading.Event(), threading.Event()
+        self.broken = False
+
+    def save(self, history: History) -> None:
+        self.begun.set()
+        assert self.may.wait(10)
+        if self.broken:
+            raise OSError(28, "No space left on device")
+        super().save(history)
+
+
+async def test_change_that_nobody_waits_for_any_more_is_on_the_disk_and_applied_before_the_next(tmp_path: Path) -> None:
+    store = Gated(tmp_path / "c")
+    node = CalibrationNode(Still(), clock=VirtualClock(), store=store, drivers=["base"], threads=True)
+    assert node.open()
+    first = asyncio.create_task(node.set(Draft("p", Linear("c", 1.0)), who="me"))
+    await asyncio.to_thread(store.begun.wait, 10)
+    waits = asyncio.create_task(node.set(Draft("p", Linear("c", 2.0)), who="me"))
+    last = asyncio.create_task(node.set(Draft("p", Linear("c", 3.0)), who="me"))
+    await asyncio.sleep(0)
+    for one in (first, waits):
+        one.cancel()
+    assert [type(one) for one in await asyncio.gather(first, waits, return_exceptions=True)] == [
+        asyncio.CancelledError
+    ] * 2
+    assert node.profiles == [], "nothing is applied that is not on the disk"
+    store.may.set()
+    assert (await last).version == 2
+    assert [one.correction for one in node.history("p")] == [Linear("c", 1.0), Linear("c", 3.0)]
+    assert Store(tmp_path / "c").load()[0].hash == node.hash
+    node.close()
+
+
+@pytest.mark.parametrize("broken", [False, True])
+async def test_end_waits_for_a_change_that_is_under_way(
+    broken: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Gated(tmp_path / "c")
+    node = CalibrationNode(Still(), clock=VirtualClock(), store=store, drivers=["base"], threads=True)
+    assert node.open()
+    change = asyncio.create_task(node.set(Draft("p", Linear("c", 1.0)), who="me"))
+    await asyncio.to_thread(store.begun.wait, 10)
+    change.cancel()
+    await asyncio.gather(change, return_exceptions=True)
+    end = asyncio.create_task(node.settled())
+    await asyncio.sleep(0)
+    assert not end.done()
+    store.broken = broken
+    store.may.set()
+    await end
+    assert number_of(store) == (None if broken else 1, None)
+    assert [one.correction for one in node.profiles] == ([] if broken else [Linear("c", 1.0)])
+    assert ("nobody waited for any more failed" in caplog.text) is broken
+    node.close()
+
+
 async def test_robot_that_sets_out_while_its_motor_is_saved_keeps_what_it_had(tmp_path: Path) -> None:
     class Robot:
         moves: list[str | None]
@@ -210,6 +284,21 @@ def test_history_takes_no_more_profiles_than_the_state_has_room_for() -> None:
     with pytest.raises(CalibrationError, match="name: there are 64 profiles already"):
         known.with_draft(Draft("one", Linear("more")), when=0, who="")
     known.with_draft(Draft("p0", None), when=0, who="")
+
+
+def test_history_that_is_full_forgets_what_was_switched_off_first() -> None:
+    known = History()
+    for number in range(MAX_PROFILES):
+        known, _ = known.with_draft(Draft(f"p{number}", Linear(f"c{number}")), when=0, who="")
+    for when, name in ((3, "p5"), (2, "p7")):
+        known, _ = known.with_draft(known.restored(name, 0), when=when, who="")
+    before = known.hash
+    known, _ = known.with_draft(Draft("new", Linear("more")), when=4, who="")
+    assert {f"p{number}" for number in range(MAX_PROFILES)} - known.versions.keys() == {"p7"}
+    assert len(known.versions) == MAX_PROFILES
+    assert known.hash != before
+    known, _ = known.with_draft(known.restored("new", 0), when=5, who="")
+    assert known.hash == before, "what is forgotten was not applied"
 
 
 def test_differences_are_told_field_by_field() -> None:

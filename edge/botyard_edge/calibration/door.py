@@ -1,6 +1,7 @@
 """What people at the robot may ask of the calibration, through its local door."""
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -94,5 +95,8 @@ def _rows(value: object) -> list[tuple[int, Mapping[str, Any]]]:
 def _note(ts: int, values: Mapping[str, Any], found: Samples) -> None:
     for channel, samples in found.items():
         sample = values.get(channel)
-        if isinstance(sample, int | float) and not isinstance(sample, bool) and math.isfinite(sample):
-            samples.extend([(ts, float(sample))][: MOST - len(samples)])
+        if not isinstance(sample, int | float) or isinstance(sample, bool) or len(samples) >= MOST:
+            continue
+        with contextlib.suppress(OverflowError):  # an integer that no double can hold is no sample
+            if math.isfinite(value := float(sample)):
+                samples.append((ts, value))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeGuard
+from typing import Any
 
 from botyard_edge.calibration.drift import SILENCE, DriftWatch
 from botyard_edge.calibration.sound import channels_of
@@ -57,8 +57,8 @@ class Drifting:
         steady = self._clock.monotonic()
         for _, watch in self._watches.values():
             reference = watch.drift.reference
-            if reference is not None and _is_number(value := values.get(reference)):
-                self._references[reference] = float(value), steady
+            if reference is not None and (value := _number(values.get(reference))) is not None:
+                self._references[reference] = value, steady
         for name, (profile, watch) in self._watches.items():
             residual = self._residual(profile, watch, values, steady)
             if residual is not None and watch.see(residual, steady):
@@ -74,10 +74,10 @@ class Drifting:
             settled = steady - since >= SETTLE >= steady - last
             return self._references[reference][0] - value if settled and reference in self._references else None
         names = channels_of(profile.correction)
-        parts: list[Any] = [values.get(channel) for channel in names]
-        if not parts or not all(_is_number(part) for part in parts):
+        parts = [part for channel in names if (part := _number(values.get(channel))) is not None]
+        if not parts or len(parts) < len(names):
             return None
-        value = float(parts[0]) if len(parts) == 1 else math.hypot(*parts)
+        value = parts[0] if len(parts) == 1 else math.hypot(*parts)
         if reference is None:
             return value
         known = self._references.get(reference)
@@ -92,5 +92,11 @@ def _said(watch: DriftWatch) -> str:
     return f"the {what} over {watch.drift.window:g} s is {watch.mean:.4g}, {where} {low:g} to {high:g}"
 
 
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _number(value: Any) -> float | None:
+    """The value, unless it is no number that can be reckoned with; an integer may be too large for a float."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None

@@ -17,7 +17,8 @@ KEPT = 32
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Versions by the profile's name, oldest first; the last one is what the robot goes by. `keep` of each are kept."""
+    """Versions by the profile's name, oldest first; the last one is what the robot goes by. `keep` of each are kept.
+    Where there is no room for another profile, the one that was switched off first is forgotten."""
 
     versions: Mapping[str, tuple[Profile, ...]] = field(default_factory=dict)
     keep: int = KEPT
@@ -53,15 +54,18 @@ class History:
         self, draft: Draft, *, when: int, who: str, restores: int | None = None
     ) -> tuple["History", Profile]:
         """The draft as the next version of its profile. Raises CalibrationError."""
-        before = self.versions.get(draft.name, ())
-        if not before and len(self.versions) >= MAX_PROFILES:
-            raise CalibrationError(f"name: there are {MAX_PROFILES} profiles already, which is the most")
+        before, others = self.versions.get(draft.name, ()), dict(self.versions)
+        if not before and len(others) >= MAX_PROFILES:
+            off = [one for one in self.latest if one.correction is None]
+            if not off:
+                raise CalibrationError(f"name: there are {MAX_PROFILES} profiles already, which is the most")
+            del others[min(off, key=lambda one: one.when).name]  # which was switched off first
         self._check_alone(draft)
         fields = {name: getattr(draft, name) for name in Draft.__struct_fields__}
         version = before[-1].version + 1 if before else 1
         profile = Profile(**fields, version=version, when=when, who=who[:256], restores=restores)
         kept = (*before, profile)[-self.keep :]
-        return History({**self.versions, draft.name: kept}, self.keep), profile
+        return History({**others, draft.name: kept}, self.keep), profile
 
     def restored(self, name: str, version: int) -> Draft:
         """What an earlier version was, to be the next one; version 0 is that of before the first. Raises

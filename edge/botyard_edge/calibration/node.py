@@ -10,7 +10,7 @@ The three raise CalibrationError, with one sentence, and then everything is as i
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from botyard_edge.calibration.correct import Corrector
@@ -71,6 +71,7 @@ class CalibrationNode:
         self._reasons: list[str] = []
         self._trouble: str | None = None
         self._lock = asyncio.Lock()
+        self._changing: asyncio.Task[Profile] | None = None  # the event loop itself holds no task
 
     # --- for whoever wants to know
 
@@ -110,20 +111,26 @@ class CalibrationNode:
 
     async def set(self, draft: Draft, *, who: str, origin: Origin = "local", cause: str | None = None) -> Profile:
         """Apply a draft as a new version. What is applied already makes none. Raises CalibrationError."""
-        async with self._lock:
+
+        async def change() -> Profile:
             known = self._history.versions.get(draft.name)
             if known and not differences(known[-1], draft):
                 return known[-1]
             return await self._change(draft, who, origin, cause, None)
+
+        return await self._alone(change())
 
     async def rollback(
         self, name: str, version: int, *, who: str, origin: Origin = "local", cause: str | None = None
     ) -> Profile:
         """Apply an earlier version again, as a new one; version 0 is that of before the first. Raises
         CalibrationError."""
-        async with self._lock:
+
+        async def change() -> Profile:
             draft = self._history.restored(name, version)
             return await self._change(draft, who, origin, cause, version)
+
+        return await self._alone(change())
 
     async def remove(self, name: str, *, who: str, origin: Origin = "local", cause: str | None = None) -> Profile:
         """Switch a profile off. Raises CalibrationError."""
@@ -158,6 +165,11 @@ class CalibrationNode:
                 data = {"hash": self._hash, "profiles": some}
                 self._surroundings.tell(Event("calibration.loaded", severity, said[:4096], data=data))
         return alone
+
+    async def settled(self) -> None:
+        """Wait for a change that is under way although whoever asked for it gave up."""
+        async with self._lock:
+            pass
 
     def close(self) -> None:
         """Let go of the file."""
@@ -200,6 +212,22 @@ class CalibrationNode:
         return self._motors.commanded(spec, args)
 
     # --- how
+
+    async def _alone(self, change: Coroutine[Any, Any, Profile]) -> Profile:
+        """Make one change after the other, each to its end also when whoever asked for it gives up meanwhile: else what
+        is on the disk and what is applied would differ. One that has not begun by then is none."""
+        try:
+            await self._lock.acquire()
+        except asyncio.CancelledError:
+            change.close()
+            raise
+        task = self._changing = asyncio.create_task(change, name="edge.calibration.change")
+        task.add_done_callback(lambda _: self._lock.release())
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_tell_unheard)
+            raise
 
     async def _change(self, draft: Draft, who: str, origin: Origin, cause: str | None, restores: int | None) -> Profile:
         before = self._history.versions.get(draft.name, ())
@@ -327,3 +355,8 @@ class CalibrationNode:
         if always or reasons != self._reasons:
             self._reasons = reasons
             self._surroundings.health(reasons)
+
+
+def _tell_unheard(task: "asyncio.Task[Profile]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.warning("calibration: a change that nobody waited for any more failed: %s", error)
