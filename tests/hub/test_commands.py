@@ -189,6 +189,8 @@ async def test_commands_are_listed_newest_first_in_pages(tmp_path: Path, store: 
         ({"name": "goto", "id": "a b"}, "id"),
         ({"name": "goto", "args": {"x": "y" * 70_000}}, "args"),
         ({"name": "goto", "args": []}, "args"),
+        ({"name": "goto", "args": {"x": 2**53}}, "args.x"),
+        ({"name": "goto", "args": {"path": [{"x": 1}, {"x": -(10**400)}]}}, "args.path[1].x"),
         ({"name": "goto", "unknown": 1}, "body"),
         ({}, "body"),
     ],

@@ -1,5 +1,6 @@
 """Checking what somebody wants of a robot."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ WELL_KNOWN = {
 DEFAULT_EXPIRY = 60.0
 SHORTEST_EXPIRY, LONGEST_EXPIRY = 1.0, 7 * 86400.0
 MAX_BYTES = 64 * 1024
+WIDEST = 2**53 - 1  # what a double keeps, and so every reader of JSON
 
 
 class CommandRefusedError(Exception):
@@ -82,7 +84,22 @@ def row_of(robot: str, wanted: Wanted, spare_id: str, actor: str, now: int) -> C
         raise CommandRefusedError("invalid", str(error), "args") from error
     except (ValueError, TypeError, OverflowError, RecursionError, msgspec.MsgspecError) as error:
         raise CommandRefusedError("invalid", str(error), "args") from error
+    for path, number in _immense(wanted.args, "args"):
+        shown = str(number) if abs(number) < 10**20 else f"an integer of {number.bit_length()} bits"
+        raise CommandRefusedError("invalid", f"{shown} is beyond {WIDEST}, the largest integer of the contract", path)
     return row
+
+
+def _immense(value: object, path: str) -> Iterator[tuple[str, int]]:
+    """Integers that not every robot can read, and where they are."""
+    if isinstance(value, int) and abs(value) > WIDEST:
+        yield path, value
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield from _immense(part, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            yield from _immense(part, f"{path}[{index}]")
 
 
 def same(known: CommandRow, row: CommandRow) -> CommandRow:
