@@ -160,6 +160,24 @@ async def test_mission_that_a_pilot_ends_is_cancelled_and_says_where(make_driver
         assert failure.value.cancelled
 
 
+@FLAVOURS
+@pytest.mark.parametrize("seed", range(4))
+async def test_mission_is_flown_twice_although_the_radio_loses_a_fifth(
+    make_driver: Make, flavour: Flavour, seed: int
+) -> None:
+    async with flown(make_driver, flavour, attempts=15, heartbeat_timeout=20) as flight:
+        flight.peer.rng.seed(seed)
+        flight.peer.loss = 0.2
+        await flight.command("mission_upload", items=ITEMS)
+        for _ in range(2):
+            await flight.command("arm")
+            began = flight.clock.monotonic()
+            await flight.command("mission_start")
+            assert flight.clock.monotonic() - began > 15
+            assert flight.peer.up == pytest.approx(0, abs=0.6)
+            await flight.clock.advance(10.0)  # its motors are seen to have stopped
+
+
 async def on_the_way_to_its_last_item(flight: Flown, last: dict[str, Any]) -> "asyncio.Task[Any]":
     """A mission under way, 370 m before its end or as high as it flies."""
     await flight.command("mission_upload", items=[*ITEMS[:2], last])
@@ -217,13 +235,44 @@ async def test_mission_whose_motors_are_cut_on_the_way_to_its_last_item_has_fail
         assert not failure.value.cancelled
 
 
+async def test_mission_that_never_left_the_ground_is_not_done_when_its_motors_are_cut(make_driver: Make) -> None:
+    async with flown(make_driver, "copter") as flight:
+        await flight.command("mission_upload", items=ITEMS[:1])  # which is the first item, and the last
+        await flight.command("arm")
+        flight.peer.frozen = True
+        flying = flight.begin("mission_start")
+        await flight.clock.advance(5.0)
+        flight.peer.armed = False
+        await flight.clock.advance_until(flying.done, limit=30)
+        with pytest.raises(CommandFailedError, match="the vehicle switched its motors off at item 1 of 1"):
+            flying.result()
+
+
+async def test_mission_that_is_begun_again_is_not_where_the_last_one_ended(make_driver: Make) -> None:
+    async with flown(make_driver) as flight:
+        await flight.command("mission_upload", items=[*ITEMS[:3], {"do": "rtl"}])
+        await flight.command("arm")
+        await flight.command("mission_start")
+        await flight.command("hold")
+        flight.peer.denies = {mavlink.MAV_CMD_SET_MESSAGE_INTERVAL: mavlink.MAV_RESULT_DENIED}
+        del flight.peer._intervals[mavlink.MAVLINK_MSG_ID_MISSION_CURRENT]
+        again = flight.begin("mission_start")
+        await flight.clock.advance(1.5)
+        flight.peer.mode = "RTL"  # as its own failsafe does, with everything still to be flown
+        await flight.clock.advance_until(again.done, limit=30)
+        with pytest.raises(CommandFailedError, match="the vehicle changed to RTL at item 0 of 3"):
+            again.result()
+
+
 @FLAVOURS
 async def test_mission_that_ends_on_the_ground_is_done_although_its_last_message_is_lost(
     make_driver: Make, flavour: Flavour
 ) -> None:
     async with flown(make_driver, flavour) as flight:
         flying = await on_the_way_to_its_last_item(flight, {"do": "land"})
-        flight.peer.up, flight.peer.armed = 0.0, False  # and does not say that the item is reached
+        flight.peer.up, flight.peer.armed = 1.0, False  # and does not say that the item is reached
+        await flight.clock.advance(1.2)
+        flight.peer.up = 0.0  # the ground is told later than the motors
         await flight.clock.advance_until(flying.done, limit=60)
         assert flying.result()
 

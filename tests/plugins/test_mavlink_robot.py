@@ -95,6 +95,30 @@ def test_stop_that_the_hub_asks_for_holds_the_drone_in_the_air(drone: Drone, vir
     assert going.answer.status == "cancelled"
 
 
+def test_stop_that_the_vehicle_refuses_has_failed_for_the_hub(drone: Drone, virtual_clock: StageClock) -> None:
+    flying, peer = drone()
+    flying.command("arm")
+    flying.command("takeoff", altitude=15)
+    flying.begin("goto_local", x=500, y=0)
+    virtual_clock.advance(5)
+    peer.denies = {mavlink.MAV_CMD_DO_REPOSITION: mavlink.MAV_RESULT_DENIED}
+    assert flying.command("safety.stop").status == "failed"
+    assert "mavlink.not_held" in [event.name for event in flying.events()]
+
+
+def test_position_that_is_none_on_earth_ends_no_driver(drone: Drone, virtual_clock: StageClock) -> None:
+    flying, peer = drone()
+    nowhere = 2**31 - 1
+    peer.send(mavlink.MAVLink_global_position_int_message(0, nowhere, nowhere, 0, 0, 0, 0, 0, 0))
+    peer.send(mavlink.MAVLink_home_position_message(nowhere, 0, 0, 0, 0, 0, [1, 0, 0, 0], 0, 0, 0))
+    virtual_clock.advance(3)
+    assert flying.command("arm").status == "succeeded"
+    assert flying.state.geo is not None
+    assert flying.state.geo.lat == pytest.approx(HOME[0])
+    assert [event.name for event in flying.events()].count("mavlink.found") == 1
+    assert flying.finish() == []
+
+
 def test_drone_in_a_pilots_hands_takes_no_commands(drone: Drone, virtual_clock: StageClock) -> None:
     flying, peer = drone()
     flying.command("arm")
