@@ -1,7 +1,10 @@
 """The local door of a robot, over a real socket and with the real command."""
 
 import asyncio
+import socket
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -89,3 +92,81 @@ async def test_door_that_closes_leaves_the_one_that_was_opened_in_its_place(tmp_
         await door.__aexit__()
         assert (await asyncio.to_thread(ask, path, Request("status"))).status.mode == "auto"
     assert not path.exists()
+
+
+async def test_door_answers_and_logs_what_goes_wrong_in_an_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(args: Mapping[str, Any], who: str) -> tuple[dict[str, Any] | None, str | None]:
+        if args:
+            return {"cannot be sent": object()}, None
+        raise OverflowError("int too large to convert to float")
+
+    path = tmp_path / "door"
+    async with LocalDoor(path, face(SafetyNode(clock=VirtualClock())), calibration=broken):
+        for args, said in (("{}", "OverflowError: int too large"), ('{"a": 1}', "TypeError: ")):
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(b'{"do": "calibration", "args": ' + args.encode() + b"}\n")
+            async with asyncio.timeout(10):
+                assert f"it could not be answered: {said}" in (await reader.read()).decode()
+            writer.close()
+            await writer.wait_closed()
+    assert caplog.text.count("a request at the local door could not be answered") == 2
+
+
+def conversations() -> list["asyncio.Task[Any]"]:
+    return [task for task in asyncio.all_tasks() if "LocalDoor" in str(task.get_coro())]
+
+
+@pytest.mark.parametrize("size", [1_000_000, 5_000_000])
+async def test_visitor_who_never_reads_is_not_waited_for_for_ever(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("botyard_edge.local.door.WITHIN", 0.2)
+    asked = asyncio.Event()
+
+    async def much(args: Mapping[str, Any], who: str) -> tuple[dict[str, Any] | None, str | None]:
+        asked.set()
+        return {"x": "y" * size}, None
+
+    path = tmp_path / "door"
+    async with LocalDoor(path, face(SafetyNode(clock=VirtualClock())), calibration=much):
+        with socket.socket(socket.AF_UNIX) as visitor:
+            visitor.connect(str(path))
+            visitor.sendall(b'{"do": "calibration"}\n')
+            async with asyncio.timeout(10):
+                await asked.wait()
+                await asyncio.gather(*conversations(), return_exceptions=True)
+            visitor.settimeout(10)
+
+            def read_all() -> None:
+                while visitor.recv(1 << 20):  # what was on its way; then it is closed
+                    pass
+
+            await asyncio.to_thread(read_all)
+
+
+async def test_door_that_closes_ends_the_requests_that_are_under_way(tmp_path: Path) -> None:
+    asked, ended = asyncio.Event(), asyncio.Event()
+
+    async def long(args: Mapping[str, Any], who: str) -> tuple[dict[str, Any] | None, str | None]:
+        asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return None, None
+
+    path = tmp_path / "door"
+    async with asyncio.timeout(10):
+        async with LocalDoor(path, face(SafetyNode(clock=VirtualClock())), calibration=long):
+            reader, writer = await asyncio.open_unix_connection(path)
+            writer.write(b'{"do": "calibration"}\n')
+            silent, unheard = await asyncio.open_unix_connection(path)
+            await asked.wait()
+        assert ended.is_set()
+        assert not conversations()
+        assert (await reader.read(), await silent.read()) == (b"", b"")
+    for one in (writer, unheard):
+        one.close()
+        await one.wait_closed()

@@ -20,7 +20,7 @@ from botyard_edge.safety import ClearRefusedError
 
 log = logging.getLogger(__name__)
 
-# Bytes of a request, seconds for it, and connections at a time.
+# Bytes of a request, seconds for it and again for its answer to be read, and connections that may wait.
 LARGEST, WITHIN, BACKLOG = 16_384, 5.0, 8
 
 
@@ -67,6 +67,7 @@ class LocalDoor:
         self._calibration = calibration
         self._server: asyncio.Server | None = None
         self._inode: int | None = None
+        self._visitors: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> Self:
         try:
@@ -77,7 +78,7 @@ class LocalDoor:
                 listener.bind(address)
             self._path.chmod(0o600)
             self._inode = self._path.stat().st_ino
-            self._server = await asyncio.start_unix_server(self._answer, sock=listener, limit=LARGEST, backlog=BACKLOG)
+            self._server = await asyncio.start_unix_server(self._visit, sock=listener, limit=LARGEST, backlog=BACKLOG)
         except OSError as error:
             log.warning("%s cannot be opened, so `botyard-edge estop` does not reach this robot: %s", self._path, error)
         return self
@@ -85,24 +86,49 @@ class LocalDoor:
     async def __aexit__(self, *exc: object) -> None:
         if self._server is not None:
             self._server.close()
+            while visitors := dict(self._visitors):  # one may just have come in
+                for writer, visitor in visitors.items():
+                    writer.transport.abort()
+                    visitor.cancel()
+                await asyncio.gather(*visitors.values(), return_exceptions=True)
             await self._server.wait_closed()
             with contextlib.suppress(OSError):
                 if self._path.stat().st_ino == self._inode:  # and not that of whoever opened another one there
                     self._path.unlink()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _visit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        def ended(_: object) -> None:
+            del self._visitors[writer]
+            writer.close()
+
+        task = self._visitors[writer] = asyncio.create_task(self._converse(reader, writer), name="edge.local.door")
+        task.add_done_callback(ended)
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            writer.write(await self._answered(reader))
+            writer.transport.set_write_buffer_limits(0)  # wait for all of it to be taken
+            async with asyncio.timeout(WITHIN):
+                await writer.drain()
+        except OSError:  # the visitor has gone, or does not read
+            writer.transport.abort()
+
+    async def _answered(self, reader: asyncio.StreamReader) -> bytes:
+        """The answer's line, whatever was asked and however answering it fails."""
+        answer: Answer | dict[str, str]
         try:
             line = await asyncio.wait_for(reader.readline(), WITHIN)
             request = msgspec.json.decode(line, type=Request)
-            answer: Any = self._serve(request)
+            answer = self._serve(request)
             if request.do == "calibration" and self._calibration is not None:
                 answer.result, answer.refused = await self._calibration(request.args, request.who)
-        except (msgspec.DecodeError, ValueError, TimeoutError, OSError) as error:
+            return msgspec.json.encode(answer) + b"\n"
+        except (msgspec.DecodeError, ValueError, OSError) as error:
             answer = {"error": f"not a request: {error}"}
-        with contextlib.suppress(OSError):
-            writer.write(msgspec.json.encode(answer) + b"\n")
-            await writer.drain()
-        writer.close()
+        except Exception as error:
+            log.exception("a request at the local door could not be answered")
+            answer = {"error": f"it could not be answered: {type(error).__name__}: {error}"}
+        return msgspec.json.encode(answer) + b"\n"
 
     def _serve(self, request: Request) -> Answer:
         refused: str | None = None
