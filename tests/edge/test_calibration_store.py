@@ -231,7 +231,12 @@ async def test_end_waits_for_a_change_that_is_under_way(
     node.close()
 
 
-async def test_robot_that_sets_out_while_its_motor_is_saved_keeps_what_it_had(tmp_path: Path) -> None:
+async def test_robot_that_sets_out_while_its_motor_is_saved_keeps_what_it_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: History) -> None:
+        raise OSError(28, "No space left on device")
+
     class Robot:
         moves: list[str | None]
 
@@ -243,7 +248,8 @@ async def test_robot_that_sets_out_while_its_motor_is_saved_keeps_what_it_had(tm
         def health(self, reasons: list[str]) -> None: ...
 
     robot = Robot()
-    node = CalibrationNode(robot, clock=VirtualClock(), store=Store(tmp_path / "c"), drivers=["base"])
+    store = Store(tmp_path / "c")
+    node = CalibrationNode(robot, clock=VirtualClock(), store=store, drivers=["base"])
     assert node.open()
     robot.moves = [None, None]
     await node.set(Draft("m", Motor("drive", "v", gain=1.5)), who="me")
@@ -253,6 +259,14 @@ async def test_robot_that_sets_out_while_its_motor_is_saved_keeps_what_it_had(tm
     assert [one.version for one in node.history("m")] == [1]
     known, trouble = Store(tmp_path / "c").load()
     assert (known.hash, trouble) == (node.hash, None)
+    robot.moves = [None, None, "drive"]
+    saves = iter([store.save, broken])
+    monkeypatch.setattr(Store, "save", lambda _, history: next(saves)(history))
+    with pytest.raises(
+        CalibrationError, match=r"moves \(drive\).*; it would count from the next start, since .* No space"
+    ):
+        await node.set(Draft("m", Motor("drive", "v", gain=1.1)), who="me")
+    assert [one.version for one in node.history("m")] == [1]
     node.close()
 
 

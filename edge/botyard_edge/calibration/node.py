@@ -238,8 +238,11 @@ class CalibrationNode:
         await self._save(history)
         try:
             self._guard(concerned, origin)  # the robot may have set out while the disk was waited for
-        except CalibrationError:
-            await self._save(self._history)
+        except CalibrationError as problem:
+            try:
+                await self._save(self._history)
+            except CalibrationError as error:
+                raise CalibrationError(f"{problem}; it would count from the next start, since {error}") from error
             raise
         self._history = history
         self._trouble = None
