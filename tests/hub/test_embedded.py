@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from botyard.transport.embedded import (
     BrokerSettings,
     EmbeddedBroker,
     find_binary,
+    leashed,
 )
 
 
@@ -160,3 +163,12 @@ def test_broker_of_the_path_is_preferred_to_the_one_that_python_brings(
     (tmp_path / "nats-server").touch(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     assert find_binary() == str(tmp_path / "nats-server")
+
+
+@pytest.mark.parametrize(("parent", "said"), [(os.getpid(), "runs"), (1, "")], ids=["alive", "dead"])
+def test_leashed_command_of_a_parent_that_is_gone_already_does_not_begin(parent: int, said: str) -> None:
+    """A hub that is killed while it starts its broker must not leave it behind: the next one needs the port."""
+    setpriv = shutil.which("setpriv")
+    assert setpriv, "util-linux is everywhere where Botyard is tested"
+    command = leashed(["sh", "-c", 'echo "$0"', "runs"], setpriv, parent)
+    assert subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() == said

@@ -161,9 +161,8 @@ class EmbeddedBroker:
     async def _start(self) -> None:
         log_file = self._settings.folder / "nats.log"
         command = [self._binary, "--config", str(self._config_file), "--log", str(log_file)]
-        if leash := shutil.which("setpriv"):
-            # the kernel ends the broker when the hub dies, even by SIGKILL
-            command = [leash, "--pdeathsig", "TERM", "--", *command]
+        if setpriv := shutil.which("setpriv"):
+            command = leashed(command, setpriv, os.getpid())
         complaints = self._settings.folder / "nats.stderr"  # what it says before it has read where to log
         await asyncio.to_thread(log_file.unlink, missing_ok=True)
         with await asyncio.to_thread(complaints.open, "wb") as stream:
@@ -232,6 +231,16 @@ class EmbeddedBroker:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._process.wait(), STOP_WITHIN)
                 return
+
+
+def leashed(command: list[str], setpriv: str, parent: int) -> list[str]:
+    """The command, for a child of process `parent` that the kernel ends with it, even with SIGKILL.
+
+    A parent that died before the child had asked the kernel for that would leave it behind, on its port; so the child
+    looks afterwards whether it still has that parent.
+    """
+    check = '[ "$PPID" = "$0" ] && exec "$@"'
+    return [setpriv, "--pdeathsig", "TERM", "--", "sh", "-c", check, str(parent), *command]
 
 
 def find_binary() -> str:
