@@ -50,7 +50,7 @@ class Lane:
 
 
 class Express:
-    """Takes what it can. `settle` is called after each group of messages."""
+    """Takes what it can. `begin` is called before and `settle` after each group of messages."""
 
     def __init__(
         self,
@@ -76,6 +76,10 @@ class Express:
         self._vocabulary = Vocabulary()
         self._lanes: dict[str, Lane] = {}
         self._accepted = self._duplicate = self._out_of_order = self._samples = 0
+        self._now = 0.0
+        self._listened = False
+        self._received = -1
+        self._window = 0, 0
 
     def learn(self, message: Inbound, envelope: Envelope, body: Telemetry) -> None:
         """`receive` has taken this message in: the next one like it may come here."""
@@ -88,6 +92,11 @@ class Express:
         if len(self._lanes) >= MAX_LANES:
             self._lanes.clear()
         self._lanes[message.topic] = Lane(robot, envelope.epoch, admitted, record, tracker)
+
+    def begin(self) -> None:
+        """Look at what is the same for a group of messages, which are taken without a pause."""
+        self._now = self._clock.monotonic()
+        self._listened = self._bus.listened(SamplesReceived)
 
     def take(self, message: Inbound) -> bool:
         """Take a message in; False when it is not for this line, and then nothing was changed."""
@@ -102,7 +111,9 @@ class Express:
         found = decode_telemetry(message.payload)
         if found is None or found.robot != lane.robot or found.epoch != lane.epoch:
             return False
-        lowest, highest = self._times.window(message.received)
+        if message.received != self._received:
+            self._received, self._window = message.received, self._times.window(message.received)
+        lowest, highest = self._window
         ts = found.ts
         if not lowest <= ts <= highest:
             return False
@@ -123,7 +134,7 @@ class Express:
         self._samples += samples
         self._accepted += 1
         self._observe(lane, message)
-        if self._bus.listened(SamplesReceived):
+        if self._listened:
             robot = lane.robot
             self._bus.publish(SamplesReceived(actor=robot_actor(robot), robot=robot, ts=ts, body=found.body))
         return True
@@ -159,7 +170,7 @@ class Express:
         self._committer.wake()
 
     def _observe(self, lane: Lane, message: Inbound) -> None:
-        record, now = lane.record, self._clock.monotonic()
+        record, now = lane.record, self._now
         if now >= lane.next_sign or record.presence.standing is not Standing.ONLINE:
             lane.next_sign = now + max(SEEN_EVERY, len(self._lanes) / SEEN_PER_SECOND)
             self._fleet.sign_of_life(lane.robot, message)

@@ -123,15 +123,18 @@ class Ingest:
     async def receive_all(self, messages: Sequence[Inbound]) -> None:
         """Take messages in; see `Inbox`."""
         await self._committer.room()
+        self._express.begin()
         express, remember = self._express.take, self._recent.append
         limit = self._config.max_message_bytes
         taken = 0
         for message in messages:
-            if len(message.payload) <= limit and express(message):
+            size = len(message.payload)
+            if size <= limit and express(message):
                 taken += 1
-                remember(_remembered(message))
+                remember(message if size <= RECENT_PAYLOAD else _remembered(message))
             else:
                 await self.receive(message)
+                self._express.begin()  # that may have taken a while
         self.counters["received"] += taken
         self._express.settle()
 

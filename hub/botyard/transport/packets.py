@@ -109,7 +109,9 @@ class Parser:
         needed = 2
         while end - at >= 2:
             length, start = buffer[at + 1], at + 2
-            if length & 0x80:
+            if length & 0x80 and end - at >= 3 and buffer[start] < 0x80:  # as most have it
+                length, start = length & 0x7F | buffer[start] << 7, start + 1
+            elif length & 0x80:
                 length, start = _length(buffer, at + 1, end)
                 if start == 0:
                     needed = end - at + 1
