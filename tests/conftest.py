@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import os
+import signal
 
 import hypothesis
 import pytest
@@ -8,6 +9,11 @@ import pytest
 # The machine may be busy with other tests: an example that takes long is no failure.
 hypothesis.settings.register_profile("botyard", deadline=None)
 hypothesis.settings.load_profile("botyard")
+
+# A shell lets what it runs in the background ignore SIGINT, and whoever is started from there does, too: processes that
+# tests interrupt would not hear of it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _skipped(config: pytest.Config) -> int:
