@@ -25,6 +25,7 @@ class _Publisher(asyncio.Protocol):
     def __init__(self) -> None:
         self.connected = asyncio.Event()
         self.room = asyncio.Event()
+        self.closed = asyncio.Event()
         self.outstanding = 0
         self._empty = asyncio.Event()
         self._rest = b""
@@ -35,6 +36,9 @@ class _Publisher(asyncio.Protocol):
         transport.set_write_buffer_limits(4 * CHUNK)
         transport.write(mqtt.connect("bench-publisher", 60))
         self.room.set()
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self.closed.set()
 
     def pause_writing(self) -> None:
         self.room.clear()
@@ -98,6 +102,7 @@ async def publish(host: str, port: int, robots: int, messages: int, sets: int, q
     await protocol.drained()
     transport.write(mqtt.DISCONNECT)
     transport.close()
+    await protocol.closed.wait()  # what is still in the buffer is lost with the loop
 
 
 if __name__ == "__main__":
