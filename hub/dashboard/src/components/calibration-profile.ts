@@ -1,20 +1,20 @@
 import { html, nothing, type PropertyValues, type SVGTemplateResult, type TemplateResult } from "lit";
 import { customElement, property, state } from "lit/decorators.js";
 import type { CalibrationProfile, Profile } from "../api/calibration";
-import { getCommand, requestCommand, type Command } from "../api/commands";
-import { isAbort, sentence } from "../api/http";
+import { requestCommand } from "../api/commands";
+import { sentence } from "../api/http";
 import type { CalibrationStatus } from "../api/models.gen";
 import type { Robot } from "../api/robots";
 import { current, differences, EXPIRES, figure, formula, KIND, ROLLBACK, STATUS, target } from "../calibration/words";
-import { canBeAsked, isOpen, newId, progressOf } from "../commands/words";
+import { canBeAsked, newId, progressOf } from "../commands/words";
 import { ago, dateTime } from "../format/time";
+import { CommandController } from "../live/command";
 import { SecondsController } from "../live/controllers";
 import { fleet } from "../live/fleet";
 import { commandMark } from "./command-status";
 import { PageElement } from "./element";
 import { shapes } from "./icons";
 
-const REFRESH = 1500;
 const SHAPES: Record<CalibrationStatus, SVGTemplateResult> = {
   applied: shapes.disc,
   off: shapes.ring,
@@ -31,10 +31,8 @@ export class CalibrationProfileCard extends PageElement {
   @state() private older: number | null = null;
   @state() private newer: number | null = null;
   @state() private asking: number | null = null;
-  @state() private command: Command | null = null;
   @state() private error = "";
-  #abort = new AbortController();
-  #timer: ReturnType<typeof setTimeout> | undefined;
+  readonly #followed = new CommandController(this);
 
   constructor() {
     super();
@@ -45,12 +43,6 @@ export class CalibrationProfileCard extends PageElement {
     const known = changed.get("profile");
     // A new version is compared with the one before it, until somebody chooses.
     if (known && known.version !== this.profile.version) this.older = this.newer = this.asking = null;
-  }
-
-  override disconnectedCallback(): void {
-    super.disconnectedCallback();
-    this.#abort.abort();
-    clearTimeout(this.#timer);
   }
 
   override render() {
@@ -232,8 +224,9 @@ export class CalibrationProfileCard extends PageElement {
 
   #outcome(): TemplateResult | typeof nothing {
     if (this.error) return html`<span class="mark tone-bad">${shapes.alert}<span>${this.error}</span></span>`;
-    if (!this.command) return nothing;
-    return html`Roll back: ${commandMark(this.command)} <span class="muted">${progressOf(this.command)}</span>`;
+    const { command } = this.#followed;
+    if (!command) return nothing;
+    return html`Roll back: ${commandMark(command)} <span class="muted">${progressOf(command)}</span>`;
   }
 
   async #ask(version: number): Promise<void> {
@@ -242,25 +235,10 @@ export class CalibrationProfileCard extends PageElement {
     this.asking = null;
     this.error = "";
     try {
-      this.command = await requestCommand(this.robot.id, { name: ROLLBACK, args, expires_in: EXPIRES, id });
-      void this.#follow(this.command);
+      this.#followed.follow(await requestCommand(this.robot.id, { name: ROLLBACK, args, expires_in: EXPIRES, id }));
     } catch (error) {
       this.error = `It was not asked for: ${sentence(error)}`;
     }
-  }
-
-  async #follow(command: Command): Promise<void> {
-    this.#abort.abort();
-    clearTimeout(this.#timer);
-    this.#abort = new AbortController();
-    const { signal } = this.#abort;
-    try {
-      this.command = await getCommand(command.robot, command.id, signal);
-    } catch (error) {
-      if (signal.aborted || isAbort(error)) return; // anything else is tried again
-    }
-    if (!signal.aborted && isOpen(this.command ?? command))
-      this.#timer = setTimeout(() => void this.#follow(command), REFRESH);
   }
 }
 
