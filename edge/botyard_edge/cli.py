@@ -39,6 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(error, file=sys.stderr)
         return code
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def _exit_code(error: Exception) -> int | None:
@@ -84,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     returning.set_defaults(work=_return)
     estop = commands.add_parser("estop", help="at the robot: see why it does not move, stop it, or clear a stop")
     estop.add_argument("do", choices=("status", "set", "clear"))
-    estop.add_argument("settings", type=Path, metavar="robot.yaml")
+    estop.add_argument("settings", type=Path, metavar="robot.yaml", nargs="?", default=Path("robot.yaml"))
     estop.add_argument("--reason", default="", help="why, for the record")
     estop.set_defaults(work=_estop)
     status = commands.add_parser("status", help="at the robot: what it does, why it does not move, and what fails")
@@ -118,9 +120,12 @@ def _add_recording(commands: "argparse._SubParsersAction[argparse.ArgumentParser
 
 
 def _positive(text: str) -> float:
-    number = float(text)
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
     if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
     return number
 
 
@@ -228,11 +233,9 @@ def _membership(settings: Path) -> "Membership":
 
 
 def _estop(arguments: argparse.Namespace) -> int:
-    import getpass
+    from botyard_edge.local.door import Request, ask, whoever
 
-    from botyard_edge.local.door import Request, ask
-
-    answer = ask(_door(arguments.settings), Request(arguments.do, getpass.getuser(), arguments.reason))
+    answer = ask(_door(arguments.settings), Request(arguments.do, whoever(), arguments.reason))
     print(f"mode: {answer.status.mode}")
     for cause in answer.status.causes:
         lasts = "lasts" if cause.active else "has gone, and waits to be cleared"

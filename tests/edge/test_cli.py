@@ -129,10 +129,11 @@ def test_run_with_a_recording_writes_what_drivers_say(tmp_path: Path) -> None:
     assert (recording.robot, list(recording.parts), recording.torn) == ("r1", ["base"], None)
 
 
-def test_speed_that_is_no_pace_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("speed", ["0", "inf", "fast"])
+def test_speed_that_is_no_pace_is_refused(capsys: pytest.CaptureFixture[str], speed: str) -> None:
     with pytest.raises(SystemExit):
-        main(["play", "a.bus", "--speed", "0"])
-    assert "0 is not above 0" in capsys.readouterr().err
+        main(["play", "a.bus", "--speed", speed])
+    assert f"argument --speed: {speed!r} is no number above 0" in capsys.readouterr().err
 
 
 STUBBORN = """

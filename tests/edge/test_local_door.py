@@ -61,6 +61,21 @@ async def test_stop_is_set_and_cleared_at_the_robot(tmp_path: Path, capsys: pyte
     assert not door.exists()
 
 
+async def test_stop_needs_neither_the_file_nor_a_name_for_whoever_presses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = robot(tmp_path)
+    monkeypatch.chdir(path.parent)
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 2**31 - 7)  # as in a container: no such user is known
+    safety = SafetyNode(clock=VirtualClock())
+    async with LocalDoor(path.parent / "state" / "r1.outbox.db.local.sock", face(safety)):
+        assert await asyncio.to_thread(main, ["estop", "set"]) == 0
+    assert safety.mode == "estop"
+    assert "uid 2147483641 pressed the emergency stop" in str(safety.reason)
+
+
 async def test_robot_that_does_not_run_is_told_in_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

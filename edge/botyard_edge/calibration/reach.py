@@ -1,7 +1,6 @@
 """A robot's calibration for the command line: through its local door while it runs, else in its file."""
 
 import asyncio
-import getpass
 import logging
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from botyard_edge.calibration.draft import CalibrationError
 from botyard_edge.calibration.node import CalibrationNode
 from botyard_edge.calibration.store import Store
 from botyard_edge.config import Config
-from botyard_edge.local.door import DoorError, Request, ask
+from botyard_edge.local.door import DoorError, Request, ask, whoever
 from botyard_schemas.clock import SystemClock
 from botyard_schemas.messages import Event
 
@@ -46,7 +45,7 @@ class Reach:
         door, file = self._config.door_file, self._config.calibration_file
         if door is None or file is None:
             raise DoorError("this robot keeps nothing on disk (outbox.path), so its calibration is the hub's to set")
-        who, args = getpass.getuser(), {"do": do, **wish}
+        who, args = whoever(), {"do": do, **wish}
         try:
             answer = ask(door, Request("calibration", who, args=args), within=wish.get("seconds", 0.0) + SLACK)
             result, refused = answer.result, answer.refused

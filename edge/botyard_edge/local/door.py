@@ -6,6 +6,7 @@ Each connection is one request and one answer, a JSON object and a line each.
 
 import asyncio
 import contextlib
+import getpass
 import logging
 import os
 import socket
@@ -140,6 +141,14 @@ class LocalDoor:
             except ClearRefusedError as error:
                 refused = str(error)
         return Answer(self._face.status(), refused, self._page())
+
+
+def whoever() -> str:
+    """Who runs this command, for the record. In a container a user may have no name; that must stop nobody."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def ask(path: Path, request: Request, *, within: float = WITHIN) -> Answer:
