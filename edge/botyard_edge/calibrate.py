@@ -43,7 +43,7 @@ def _add_fit(inner: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     shape.add_argument("--offset", action="store_true", help="fit the offset alone")
     fit.add_argument("--raw", action="store_true", help="keep raw values in a channel beside")
     fit.add_argument("--note", default="", help="for the record")
-    fit.add_argument("--valid-days", type=float, metavar="DAYS", help="after which it should be measured again")
+    fit.add_argument("--valid-days", type=_days, metavar="DAYS", help="after which it should be measured again")
     fit.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw it into this file as well")
     fit.add_argument("--out", type=Path, metavar="FILE", help="write the profile to this file (YAML)")
     fit.add_argument("--set", dest="apply", action="store_true", help="apply it")
@@ -70,7 +70,18 @@ def _work(what: str) -> Callable[[argparse.Namespace], int]:
 
 
 def _seconds(text: str) -> float:
-    number = float(text)
-    if not 0 < number <= 120:
-        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 120")
+    return _number(text, 120)
+
+
+def _days(text: str) -> float:
+    return _number(text, 36_500)
+
+
+def _number(text: str, most: float) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0 and at most {most:g}")
     return number

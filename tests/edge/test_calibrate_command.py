@@ -109,6 +109,44 @@ def test_samples_that_cannot_be_fitted_are_told(
     assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--plot", "--out"])
+def test_fit_that_cannot_write_its_file_says_so_and_applies_nothing(
+    robot: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    samples, file = write(robot, "samples.csv", SAMPLES), robot.parent / "missing" / "file"
+    arguments = ["force", "--channel", "gripper.force", "--samples", samples, "--set"]
+    assert calibrate("fit", robot, *arguments, option, file) == 1
+    assert capsys.readouterr().err == f"{file}: cannot be written: No such file or directory\n"
+    assert "never calibrated" in _listed(robot, capsys)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--valid-days", "nan", "'nan' is no number above 0 and at most 36500"),
+        ("--valid-days", "inf", "'inf' is no number above 0 and at most 36500"),
+        ("--valid-days", "-3", "'-3' is no number above 0 and at most 36500"),
+        ("--seconds", "soon", "'soon' is no number above 0 and at most 120"),
+    ],
+)
+def test_fit_with_a_number_that_makes_no_sense_says_what_was_expected(
+    robot: Path, capsys: pytest.CaptureFixture[str], option: str, value: str, sentence: str
+) -> None:
+    samples = write(robot, "samples.csv", SAMPLES)
+    with pytest.raises(SystemExit):
+        calibrate("fit", robot, "force", "--channel", "f", "--samples", samples, f"{option}={value}")
+    assert f"argument {option}: {sentence}" in capsys.readouterr().err
+
+
+def test_fit_that_is_interrupted_ends_as_shells_expect_it(robot: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Keyboard:
+        def readline(self) -> str:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.stdin", Keyboard())
+    assert calibrate("fit", robot, "force", "--channel", "gripper.force") == 130
+
+
 def test_axes_motor_and_wheels_are_fitted_from_files(robot: Path, capsys: pytest.CaptureFixture[str]) -> None:
     turned = "x y z reference_x reference_y reference_z\n" + "".join(
         f"{x} {y} {z} {-y} {x} {z}\n"
@@ -132,11 +170,12 @@ def test_robot_that_runs_is_sampled_and_calibrated_at_once(
     running = Running([sys.executable, "-m", "botyard_edge.cli", "run", str(robot)], robot.parent, "edge")
     try:
         wait_until(lambda: "never calibrated" in _listed(robot, capsys) and _door(robot).exists(), "the robot runs", 20)
-        monkeypatch.setattr("sys.stdin", io.StringIO("nonsense\n5\n\n"))
+        monkeypatch.setattr("sys.stdin", io.StringIO("nonsense\nnan\n5\n\n"))
         arguments = ["force", "--channel", "gripper.force", "--offset", "--seconds", "0.5", "--set"]
         assert calibrate("fit", robot, *arguments) == 0
         said = capsys.readouterr()
         assert "'nonsense' is not understood" in said.err
+        assert "'nan' is not understood" in said.err
         assert "force is at version 1 now" in said.out
         assert calibrate("set", robot, write(robot, "bad.yaml", PROFILE.replace("gripper.", "grippre."))) == 2
         assert "bad.yaml:2: correction: no driver publishes the channel grippre.force" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -104,9 +105,9 @@ def _fit(arguments: argparse.Namespace) -> int:
     print(f"rms {fit.residuals.rms:.4g}, largest {fit.residuals.max:.4g} over {fit.residuals.count}\n")
     print(written(profile), end="")
     if arguments.plot is not None:
-        arguments.plot.write_text(svg(fit, f"{arguments.name}: {fit.method}"), encoding="utf-8")
+        _write(arguments.plot, svg(fit, f"{arguments.name}: {fit.method}"))
     if arguments.out is not None:
-        arguments.out.write_text(written(profile), encoding="utf-8")
+        _write(arguments.out, written(profile))
     if arguments.apply:
         _say(reach.ask("set", profile=_sent(profile)))
     elif arguments.out is None:
@@ -115,6 +116,13 @@ def _fit(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return 0
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CalibrationError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def _versions(arguments: argparse.Namespace) -> list[Profile]:

@@ -2,6 +2,7 @@
 
 import argparse
 import bisect
+import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -108,7 +109,7 @@ def _asked(count: int, question: str) -> Iterator[tuple[float, ...]]:
             values = tuple(float(word) for word in words)
         except ValueError:
             values = ()
-        if len(values) == count:
+        if len(values) == count and all(map(math.isfinite, values)):
             yield values
         else:
             print(f"  {' '.join(words)!r} is not understood, expected {count} number(s)", file=sys.stderr)
