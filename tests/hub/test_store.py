@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from botyard.ingest.tracker import MAX_EPOCHS
+from botyard.ingest.tracker import MAX_EPOCHS, Seen, Tracker
 from botyard.store.base import (
     Batch,
     BucketRow,
@@ -417,7 +417,9 @@ async def test_positions_are_replaced_by_epoch_and_survive_reopening(opened: Ope
         await store.commit(Batch(positions=[Position("r", "one", 5, ((7, 9), (11, 11))), Position("r", "two", 1)]))
         await store.commit(Batch(positions=[Position("r", "one", 11)]))
     async with opened() as store:
-        assert await store.positions() == [Position("r", "one", 11), Position("r", "two", 1)]
+        assert await store.positions() == [Position("r", "two", 1), Position("r", "one", 11)], (
+            "in the order of their use"
+        )
 
 
 async def test_positions_of_old_epochs_go_and_those_in_use_stay(opened: Open) -> None:
@@ -433,6 +435,22 @@ async def test_positions_of_old_epochs_go_and_those_in_use_stay(opened: Open) ->
         assert {Position("r", f"{n}", n) for n in range(newest - KEPT_EPOCHS + 2, newest + 1)} <= set(kept)
         assert len(kept) <= KEPT_EPOCHS + 2 * 16
         assert len(await store.positions()) - len(kept) == KEPT_EPOCHS
+
+
+@pytest.mark.parametrize("folded", [True, False])
+async def test_epoch_that_comes_back_between_others_is_known_after_a_restart(opened: Open, folded: bool) -> None:
+    """A robot whose recordings are played again and again: each time has an epoch of its own."""
+    times = 13 if folded else 1  # more than `FOLD_AFTER` in all, or fewer
+    async with opened() as store:
+        for n in range(MAX_EPOCHS + 2):
+            for epoch in ("own", f"play {n}"):
+                for _ in range(times):
+                    await store.commit(Batch(positions=[Position("r", epoch, 500)]))
+    async with opened() as store:
+        tracker = Tracker(await store.positions())
+    assert tracker.offer("r", "play", 1) is Seen.NEW
+    tracker.settled([("r", "play")])
+    assert tracker.offer("r", "own", 500) is Seen.DUPLICATE
 
 
 def test_store_remembers_more_epochs_than_ingest() -> None:

@@ -28,9 +28,12 @@ TRIM_QUARANTINE = """robot = $1 AND id <=
     (SELECT id FROM quarantine WHERE robot = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)"""
 TRIM_NOBODY = """robot IS NULL AND id <=
     (SELECT id FROM quarantine WHERE robot IS NULL ORDER BY id DESC LIMIT 1 OFFSET $1)"""
+# The ids of a robot's epochs are in the order of their last use, also of one that comes back after others.
 UPSERT_POSITIONS = """INSERT INTO position (robot, epoch, seq, beyond)
     SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[])
-    ON CONFLICT (robot, epoch) DO UPDATE SET seq = excluded.seq, beyond = excluded.beyond"""
+    ON CONFLICT (robot, epoch) DO UPDATE SET seq = excluded.seq, beyond = excluded.beyond, id = CASE
+        WHEN EXISTS (SELECT 1 FROM position AS other WHERE other.robot = position.robot AND other.id > position.id)
+        THEN nextval(pg_get_serial_sequence('position', 'id')) ELSE position.id END"""
 
 EPOCHS = "SELECT id, epoch FROM position WHERE robot = $1 ORDER BY id DESC OFFSET $2"
 
@@ -84,6 +87,7 @@ class Positions:
         latest: dict[tuple[str, str], tuple[str, str, int, bytes]] = {}
         for row in sorted(await connection.fetch(FOLD)):
             for robot, epoch, seq, beyond in msgspec.json.decode(row["data"]):
+                latest.pop((robot, epoch), None)  # those that were used last come last
                 latest[robot, epoch] = robot, epoch, seq, _json(beyond)
         before = await connection.fetchval("SELECT coalesce(max(id), 0) FROM position")
         await connection.execute(UPSERT_POSITIONS, *turned(latest.values()))

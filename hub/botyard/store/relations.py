@@ -37,13 +37,14 @@ class EventFilter(NamedTuple):
 
 
 async def positions() -> list[Position]:
-    """All positions, in the order of their making."""
+    """All positions; those of a robot in the order of their last use."""
     found = {
         (row.robot, row.epoch): Position(row.robot, row.epoch, row.seq, _beyond.decode(row.beyond))
         for row in await models.Position.all().order_by("id")
     }
     for progress in await models.Progress.all().order_by("id"):
         for position in _progress.decode(progress.data):
+            found.pop((position[0], position[1]), None)
             found[position[0], position[1]] = Position(*position)
     return list(found.values())
 

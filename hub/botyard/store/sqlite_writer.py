@@ -40,8 +40,11 @@ INSERT_QUARANTINE = """INSERT INTO quarantine (received, robot, topic, reason, d
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
 TRIM_QUARANTINE = """SELECT id FROM quarantine WHERE robot IS ?1 AND id <=
     (SELECT id FROM quarantine WHERE robot IS ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)"""
+# The ids of a robot's epochs are in the order of their last use, also of one that comes back after others.
 UPSERT_POSITION = """INSERT INTO position (robot, epoch, seq, beyond) VALUES (?, ?, ?, ?)
-    ON CONFLICT (robot, epoch) DO UPDATE SET seq = excluded.seq, beyond = excluded.beyond"""
+    ON CONFLICT (robot, epoch) DO UPDATE SET seq = excluded.seq, beyond = excluded.beyond, id = CASE
+        WHEN EXISTS (SELECT 1 FROM position AS other WHERE other.robot = position.robot AND other.id > position.id)
+        THEN (SELECT max(id) + 1 FROM position) ELSE position.id END"""
 EPOCHS = "SELECT id, epoch FROM position WHERE robot = ? ORDER BY id DESC LIMIT -1 OFFSET ?"
 UPSERT_MARK = """INSERT INTO mark (id, session, n, answer) VALUES (1, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET session = excluded.session, n = excluded.n, answer = excluded.answer"""
@@ -198,6 +201,7 @@ class Writer:
         latest: dict[tuple[str, str], tuple[str, str, int, str]] = {}
         for (data,) in self._db.execute("SELECT data FROM progress ORDER BY id"):
             for robot, epoch, seq, beyond in msgspec.json.decode(data):
+                latest.pop((robot, epoch), None)  # those that were used last come last
                 latest[robot, epoch] = robot, epoch, seq, msgspec.json.encode(beyond).decode()
         (before,) = self._db.execute("SELECT coalesce(max(id), 0) FROM position").fetchone()
         self._db.executemany(UPSERT_POSITION, latest.values())
