@@ -119,9 +119,8 @@ class Safeguard:
                 connected = bool((await changes.get()).value)
 
     def _tick(self) -> None:
-        now, steady = self._clock.now(), self._clock.monotonic()
         _, own = self._clock.own()
-        self._safety.act(lambda core: core.tick(now=now, own=own, steady=steady))
+        self._safety.tick(own)
 
     # --- what the safety node wants, in whichever thread
 

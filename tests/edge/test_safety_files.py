@@ -15,6 +15,7 @@ from botyard_edge.config import Config, OutboxSettings
 from botyard_edge.driver import Command, CommandSpec, Motion
 from botyard_edge.memory import MemoryOutbox
 from botyard_edge.safety import SafetyNode, Store
+from botyard_edge.safety.policy import Policy, Watchdogs
 from botyard_edge.testing import VirtualClock
 from botyard_schemas import Event, Report
 from botyard_schemas.clock import SystemClock
@@ -204,3 +205,38 @@ def test_ledger_that_is_written_anew_after_a_rest_does_not_say_that_the_robot_mo
     node.at_rest()
     node.close()
     assert opened(tmp_path / "s").mode == "auto"
+
+
+def test_safety_node_whose_disk_hangs_is_looked_at_again_after_a_while_and_not_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, go_on = VirtualClock(), threading.Event()
+    node = opened(tmp_path / "s", clock, threads=True)
+    monkeypatch.setattr(Store, "note", _no_space)
+    assert begin(node, "c1")
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "fsync", lambda _: go_on.wait(10))
+    looks = 0
+    while clock.monotonic() < 20.0:
+        due = node.due(clock.monotonic())
+        assert due is not None
+        assert due > clock.monotonic() or not looks, "or whoever waits for it would spin"
+        clock._elapsed = max(clock._elapsed, round(due * 1e6) + 1)
+        node.tick(clock.now())
+        looks += 1
+    assert looks < 250
+    go_on.set()
+    node.close()
+
+
+def test_lost_link_leads_to_safe_mode_also_among_very_many_emergency_stops_and_nobody_spins() -> None:
+    clock = VirtualClock()
+    node = SafetyNode(Policy(watchdogs=Watchdogs(link="stop", link_timeout=3.0)), clock=clock)
+    node.heard("io", {"estop_inputs": {f"i{number}": True for number in range(300)}})
+    node.linked(False, clock.monotonic())
+    clock._elapsed += 3_000_001
+    node.tick(clock.now())
+    assert node.due(clock.monotonic()) is None
+    assert "link" in node.core.causes.sources("link")
+    node.linked(True, clock.monotonic())
+    assert not node.core.causes.sources("link"), "and it ends with the outage"

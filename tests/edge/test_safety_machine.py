@@ -149,8 +149,9 @@ class SafetyMachine(RuleBasedStateMachine):
 
     def pass_time(self, seconds: float) -> None:
         self.clock._elapsed += round(seconds * 1e6)
-        now, steady = self.clock.now(), self.clock.monotonic()
-        self.node.act(lambda core: core.tick(now=now, own=now, steady=steady))
+        self.node.tick(self.clock.now())
+        due = self.node.due(self.clock.monotonic())
+        assert due is None or due > self.clock.monotonic(), "whoever waits for that moment must not spin"
 
     def deliver(self, command: Command) -> bool:
         """Whether it is executed."""

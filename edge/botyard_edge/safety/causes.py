@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from botyard_edge.safety.effects import Cause, ClearRefusedError, Effect, Keep, Level, Rest, Tell
 from botyard_schemas.messages import Event, Mode, Severity
 
-# Causes of one kind come from few sources; a misbehaving driver must not make the list grow for ever.
+# Inputs are whatever drivers name; one that misbehaves must not make the list grow for ever. All other causes come from
+# the settings or from the safety node itself, so they are few, and each has a place of its own in any case.
 MAX_CAUSES = 256
 INPUT, MANY = "input", "many"
 
@@ -62,7 +63,7 @@ class Causes:
         nothing out of the ordinary has happened, and no event tells of it."""
         key = (kind, source)
         known = self._causes.get(key)
-        if known is None and len(self._causes) >= MAX_CAUSES:
+        if known is None and kind == INPUT and len(self._causes) >= MAX_CAUSES:
             # One for each level, so that none hides a graver one; and not active, since nobody could tell when it ends.
             key, reason = (MANY, level), f"there are more than {MAX_CAUSES} causes, the latest: {reason}"
             latched, active = True, False

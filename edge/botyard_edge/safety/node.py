@@ -21,6 +21,8 @@ from botyard_schemas.messages import Event, Mode, Report
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+# Seconds after which something that was due and is not settled is looked at again: whoever looks must not spin.
+AGAIN = 0.1
 ANGLES = {"rad": 1.0, "deg": math.pi / 180.0}
 
 
@@ -71,6 +73,7 @@ class SafetyNode:
         self._files = Files(
             store, self._lock, self.core.ledger, threads=threads, steady=clock.monotonic, tell=self._tell
         )
+        self._looked = -math.inf  # when `tick` looked at the time last
         self.rests = 0  # how often the robot was brought to rest; who waited meanwhile must not move it
 
     # --- for people at the robot
@@ -155,8 +158,16 @@ class SafetyNode:
         await self._files.synced()
 
     def due(self, steady: float) -> float | None:
-        """The moment at which something is to be done if nothing happens before; see `SafetyCore.due`."""
-        return min((one for one in (self.core.due(steady), self._files.due) if one is not None), default=None)
+        """The moment at which `tick` has something to do if nothing happens before; see `SafetyCore.due`. It is later
+        than the latest `tick`: what that has not settled (a disk that hangs, for one) is looked at again after a while.
+        """
+        moments = [one for one in (self.core.due(steady), self._files.due) if one is not None]
+        return min((one if one > self._looked else self._looked + AGAIN for one in moments), default=None)
+
+    def tick(self, own: int) -> None:
+        """Time has passed; `own` is the robot's own wall clock, microseconds."""
+        now, self._looked = self._clock.now(), self._clock.monotonic()
+        self.act(lambda core: core.tick(now=now, own=own, steady=self._looked))
 
     def enter(self, name: str, driver: Driver) -> None:
         """The driver is open and may be asked to halt."""
