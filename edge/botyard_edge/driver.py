@@ -92,6 +92,10 @@ class Motion:
     names arguments in m/s and `angular` such in rad/s, each group the components of one vector; `other` names further
     arguments that are 0 at rest. `goal` names x and y in metres, in `frame` or that of the pose, driven to on a
     `straight` way or on another. `lasting`: the robot goes on moving when the command has succeeded.
+
+    A goal without coordinates is at one of `places`, x and y in metres in the same frame by name, of which the argument
+    `place` names one (None: it may be any of them); or it `ends` `here`, above the place where the robot is, or at
+    `home`, where it set out. With none of them it may be anywhere.
     """
 
     kind: Literal["none", "stop", "velocity", "goal"]
@@ -102,6 +106,9 @@ class Motion:
     frame: str | None = None
     straight: bool = False
     lasting: bool = False
+    places: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    place: str | None = None
+    ends: Literal["here", "home"] | None = None
 
 
 @dataclass(frozen=True, slots=True)

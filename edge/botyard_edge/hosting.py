@@ -133,6 +133,7 @@ class DriverHost:
         lossless = capabilities.lossless
         self._claim(name, capabilities)
         watched = self._safety.factors(capabilities.channels)
+        self._safety.offered(name, capabilities.commands)
         writer = TelemetryWriter(
             capabilities.channels,
             self._outbox,

@@ -18,7 +18,8 @@ from botyard_edge.driver import Battery, Capabilities, Channel, Command, Command
 from botyard_edge.memory import MemoryOutbox
 from botyard_edge.runtime import Runtime
 from botyard_edge.safety import ClearRefusedError, LoopWatch, SafetyNode, Store, Watchdog
-from botyard_edge.safety.motion import Commanded, LimitError, limited
+from botyard_edge.safety.arguments import LimitError
+from botyard_edge.safety.motion import Commanded, limited
 from botyard_edge.safety.policy import Area, Limits, Policy, Watchdogs
 from botyard_edge.testing import VirtualClock, settle
 from botyard_schemas import Event, Report, State
@@ -491,7 +492,8 @@ async def test_person_who_takes_over_ends_what_moves_the_robot_and_nobody_takes_
 
 
 def allowed(motion: Motion, limits: Limits, args: dict[str, Any], last: Commanded | None = None) -> dict[str, Any]:
-    return limited(motion, args, limits, pose=None, last=last or Commanded(), steady=10.1)
+    spec = CommandSpec("c", args={}, motion=motion)
+    return limited(spec, args, Policy(limits), pose=None, last=last or Commanded(), steady=10.1)
 
 
 @pytest.mark.parametrize("clamps", [True, False])
@@ -515,7 +517,7 @@ async def test_goal_without_a_speed_is_refused_unless_the_measured_speed_is_watc
     async with world.running(config(scripted, robot, Policy(Limits(max_speed=1.0)))):
         refused = robot.report(await robot.send("goto", x=1, y=1, speed=50))
         assert refused.status == "rejected"
-        assert "max_speed cannot be kept; name the channels of the measured speed" in (refused.reason or "")
+        assert "max_speed cannot be kept; name the channels that measure it" in (refused.reason or "")
     watched = Policy(Limits(max_speed=1.0), speeds=frozenset({"fast"}))
     settings = scripted(
         robot.run,

@@ -15,7 +15,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from botyard_edge.driver import Command, CommandSpec, Motion, Pose
 from botyard_edge.safety import Cause, ClearRefusedError, SafetyNode, Store
-from botyard_edge.safety.motion import inside_limits
+from botyard_edge.safety.areas import inside_limits
 from botyard_edge.safety.policy import Area, Limits, Policy, Watchdogs
 from botyard_edge.safety.store import Rewriting
 from botyard_edge.testing import VirtualClock

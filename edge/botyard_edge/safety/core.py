@@ -7,6 +7,7 @@ from typing import Any
 
 from botyard_edge.driver import Command, CommandSpec, Motion
 from botyard_edge.safety.absence import Absence
+from botyard_edge.safety.arguments import LimitError
 from botyard_edge.safety.causes import INPUT, Causes
 from botyard_edge.safety.effects import (
     Answer,
@@ -24,7 +25,7 @@ from botyard_edge.safety.effects import (
 )
 from botyard_edge.safety.ledger import Begun, Ledger
 from botyard_edge.safety.measured import Measured
-from botyard_edge.safety.motion import Commanded, LimitError, at_rest, capped, limited
+from botyard_edge.safety.motion import Commanded, at_rest, capped, limited
 from botyard_edge.safety.policy import NO_POLICY, Policy
 from botyard_schemas.messages import Event, Mode, Report
 
@@ -130,7 +131,7 @@ class SafetyCore:
         args: dict[str, Any] = {}
         if wrong is None:
             try:
-                args = self._limited(spec.motion, command.args, steady)
+                args = self._limited(spec, command.args, steady)
                 if args != command.args and (wrong := problem(args)):
                     wrong = f"{wrong} (after it was limited)"
                 if wrong is None:
@@ -159,17 +160,15 @@ class SafetyCore:
             if motion is not None and motion.kind == "stop" and report.status == "succeeded":
                 self._at_rest()
 
-    def _limited(self, motion: Motion | None, args: Mapping[str, Any], steady: float) -> dict[str, Any]:
-        frame = motion.frame if motion is not None else None
+    def _limited(self, spec: CommandSpec, args: Mapping[str, Any], steady: float) -> dict[str, Any]:
+        frame = spec.motion.frame if spec.motion is not None else None
         return limited(
-            motion,
+            spec,
             args,
-            self.policy.limits,
+            self.policy,
             pose=self.measured.pose_in(frame),
             last=self._last,
             steady=steady,
-            timeout=self.policy.watchdogs.command_timeout,
-            speed_watched=bool(self.policy.speeds),
             frames=self.measured.frames,
         )
 

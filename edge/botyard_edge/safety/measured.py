@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from botyard_edge.driver import Pose
+from botyard_edge.safety.areas import leaves, outside
 from botyard_edge.safety.causes import Causes
-from botyard_edge.safety.motion import leaves, outside
 from botyard_edge.safety.policy import Policy
 
 # How far a value must come back before its cause has gone: K, share of the charge, share of the tilt's limit.

@@ -1,24 +1,27 @@
 """Limits on the arguments of one motion command. Pure: what comes out never exceeds a limit, or is a refusal."""
 
-import contextlib
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from botyard_edge.driver import Motion, Pose
-from botyard_edge.safety.policy import Area, Limits
-from botyard_edge.safety.polygons import contains, meets, stays
-from botyard_schemas.validation import shortened
+from botyard_edge.driver import CommandSpec, Motion, Pose
+from botyard_edge.safety.areas import allowed_goal, set_areas, unchecked
+from botyard_edge.safety.arguments import LimitError, most_of, number
+from botyard_edge.safety.policy import Limits, Policy
 
 # Seconds between two commands of a stream of velocities at most, where no watchdog says it.
 BETWEEN = 0.5
 # What the last digits of a velocity may differ by, as a share of it.
 ROUNDING = 1e-9
-
-
-class LimitError(ValueError):
-    """The command breaks a limit and is not to be executed. The sentence names argument, value and limit."""
+# Limits of the arguments of commands: what they are about, and the settings that name channels which measure it.
+SPEEDS: Mapping[str, tuple[str, str | None]] = {
+    "max_speed": ("a speed", "speed_channels"),
+    "max_angular_speed": ("an angular speed", "angular_speed_channels"),
+    "max_acceleration": ("a speed", None),
+}
+_CANNOT, _SAY = "cannot be kept", "say in safety.kept_by_driver that its driver keeps it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class Commanded:
     @classmethod
     def of(cls, motion: Motion, args: Mapping[str, Any], steady: float) -> "Commanded":
         """What these arguments ask for."""
-        return cls({name: _number(args, name) for name in motion.linear}, steady)
+        return cls({name: number(args, name) for name in motion.linear}, steady)
 
     def towards(self, velocity: Mapping[str, float], change: float) -> float:
         """The greatest speed in the direction of the new velocity that can be reached with this change of it, in m/s.
@@ -53,35 +56,60 @@ class Commanded:
 
 
 def limited(
-    motion: Motion | None,
+    spec: CommandSpec,
     args: Mapping[str, Any],
-    limits: Limits,
+    policy: Policy,
     *,
     pose: Pose | None,
     last: Commanded,
     steady: float,
-    timeout: float | None = None,
-    speed_watched: bool = False,
     frames: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The arguments that the driver may get. `speed_watched`: what the robot measures is kept within max_speed, too.
-    `frames` are those in which positions are told, and `pose` is the latest. Raises LimitError."""
-    kept = dict(args)
-    if motion is None:
-        _unknown(limits)
-    elif motion.kind in ("velocity", "goal"):
-        # A goal that is named is reached at the vehicle's own speed, which no command has a say in.
-        if motion.goal is not None and not motion.linear and limits.max_speed is not None and not speed_watched:
-            raise LimitError(
-                "none of its arguments is declared as a speed, so max_speed cannot be kept; name the channels of the "
-                "measured speed in safety.speed_channels"
-            )
-        if motion.goal is not None and motion.frame is None and len(frames) > 1:
-            _ambiguous(limits, frames)
-        _speed(motion, kept, limits, last, steady, timeout)
-        _magnitude(kept, motion.angular, limits.max_angular_speed, "max_angular_speed", "rad/s", motion.kind, limits)
-        _place(motion, kept, limits, pose)
+    """The arguments that the driver may get. `frames` are those in which positions are told, and `pose` is the latest.
+    Raises LimitError, also where a limit that is set cannot be kept."""
+    kept, motion, limits = dict(args), spec.motion, policy.limits
+    asks_for_rest = motion is not None and motion.kind == "velocity" and at_rest(motion, args)
+    if not asks_for_rest and (trouble := unkept(spec, policy)) is not None:
+        raise LimitError(trouble)
+    if motion is not None and motion.kind in ("velocity", "goal"):
+        fill = functools.partial(most_of, spec.args) if motion.kind == "goal" else None
+        _magnitude(kept, motion.linear, limits.max_speed, "max_speed", "m/s", limits, fill)
+        timeout = policy.watchdogs.command_timeout
+        most = _reachable(motion, kept, limits, last, steady, timeout) if motion.kind == "velocity" else None
+        if most is not None:
+            _magnitude(kept, motion.linear, most, "max_acceleration", "m/s for now", limits, None)
+        _magnitude(kept, motion.angular, limits.max_angular_speed, "max_angular_speed", "rad/s", limits, fill)
+        if motion.kind == "goal":
+            allowed_goal(spec, kept, policy, pose, frames)
     return kept
+
+
+def unkept(spec: CommandSpec, policy: Policy) -> str | None:
+    """Why a command is refused whatever its arguments are: a limit is set that could not be kept on it. None: all can.
+
+    A limit is kept on the arguments that are declared for it, or by what is measured, or else the settings say that the
+    driver keeps it. How fast a vehicle is on its way `home` is its own affair, since one that must not return is in
+    greater danger; and what ends `here` does not go anywhere.
+    """
+    motion, limits, trusted = spec.motion, policy.limits, policy.kept_by_driver.get(spec.name, ())
+    speeds = [name for name in SPEEDS if getattr(limits, name) is not None and name not in trusted]
+    if motion is None:
+        named = speeds + [name for name in set_areas(limits) if name not in trusted]
+        return f"its driver does not declare how it moves the robot, so {_both(named)}" if named else None
+    if motion.kind not in ("velocity", "goal") or motion.ends is not None:
+        return None
+    kept = {
+        "max_speed": bool(motion.linear or policy.speeds),
+        # A velocity with linear components alone is one of a robot that does not turn by it.
+        "max_angular_speed": bool(motion.angular or policy.turning or (motion.kind == "velocity" and motion.linear)),
+        "max_acceleration": bool(motion.linear or motion.kind == "goal"),
+    }
+    for name in speeds:
+        if not kept[name]:
+            what, channels = SPEEDS[name]
+            measured = f" name the channels that measure it in safety.{channels}, or" if channels else ""
+            return f"none of its arguments is declared as {what}, so {name} {_CANNOT};{measured} {_SAY}"
+    return unchecked(spec, policy)
 
 
 def capped(
@@ -111,64 +139,11 @@ def capped(
 def at_rest(motion: Motion, args: Mapping[str, Any]) -> bool:
     """Whether a velocity command asks for standing still."""
     names = (*motion.linear, *motion.angular, *motion.other)
-    return bool(names) and all(_number(args, name) == 0.0 for name in names)
+    return bool(names) and all(number(args, name) == 0.0 for name in names)
 
 
-def inside_limits(limits: Limits, pose: Pose) -> bool:
-    """Whether the robot may be there."""
-    return outside(limits, pose) is None
-
-
-def outside(limits: Limits, pose: Pose) -> str | None:
-    """Why the robot must not be where it is; None: it may."""
-    point = (pose.x, pose.y)
-    fence, out = limits.geofence, limits.keep_out
-    if _applies(fence, pose.frame) and not any(contains(one, point) for one in fence.polygons):
-        return f"({pose.x:.2f}, {pose.y:.2f}) m is outside of the geofence"
-    if _applies(out, pose.frame) and any(contains(one, point) for one in out.polygons):
-        return f"({pose.x:.2f}, {pose.y:.2f}) m is in a keep-out zone"
-    return None
-
-
-def leaves(limits: Limits, pose: Pose, end: tuple[float, float]) -> str | None:
-    """What the straight way from the pose to `end` would do that it must not; None: nothing. A pose that is not where
-    it may be says nothing more."""
-    start = (pose.x, pose.y)
-    fence, out = limits.geofence, limits.keep_out
-    if outside(limits, pose) is not None:
-        return None
-    if _applies(fence, pose.frame) and not stays(fence.polygons, start, end):
-        return "take it out of the geofence"
-    if _applies(out, pose.frame) and any(meets(one, start, end) for one in out.polygons):
-        return "take it into a keep-out zone"
-    return None
-
-
-def _unknown(limits: Limits) -> None:
-    named = [
-        name for name in ("max_speed", "max_angular_speed", "max_acceleration") if getattr(limits, name) is not None
-    ]
-    named += [name for name in ("geofence", "keep_out") if getattr(limits, name).polygons]
-    if named:
-        raise LimitError(f"its driver does not declare how it moves the robot, so {', '.join(named)} cannot be kept")
-
-
-def _ambiguous(limits: Limits, frames: Sequence[str]) -> None:
-    if limits.geofence.frame is not None or limits.keep_out.frame is not None:
-        told = " and ".join(repr(frame) for frame in frames)
-        raise LimitError(
-            f"its driver does not declare the frame of its goal, and positions are told in {told}, so geofence and "
-            "keep-out zones cannot be kept"
-        )
-
-
-def _speed(
-    motion: Motion, kept: dict[str, Any], limits: Limits, last: Commanded, steady: float, timeout: float | None
-) -> None:
-    _magnitude(kept, motion.linear, limits.max_speed, "max_speed", "m/s", motion.kind, limits)
-    most = _reachable(motion, kept, limits, last, steady, timeout) if motion.kind == "velocity" else None
-    if most is not None:
-        _magnitude(kept, motion.linear, most, "max_acceleration", "m/s for now", motion.kind, limits)
+def _both(names: Sequence[str]) -> str:
+    return f"{', '.join(names)} {_CANNOT}; {_SAY}"
 
 
 def _reachable(
@@ -178,7 +153,7 @@ def _reachable(
     if limits.max_acceleration is None:
         return None
     # Slowing down is always allowed. What was asked for long ago has been stopped by the watchdog.
-    wanted = {name: _number(args, name) for name in motion.linear}
+    wanted = {name: number(args, name) for name in motion.linear}
     since, longest = max(0.0, steady - last.at), timeout if timeout is not None else BETWEEN
     change = limits.max_acceleration * min(since, longest)
     most = last.towards(wanted, change) if since <= longest else change
@@ -186,21 +161,24 @@ def _reachable(
 
 
 def _magnitude(
-    kept: dict[str, Any], names: tuple[str, ...], most: float | None, limit: str, unit: str, kind: str, limits: Limits
+    kept: dict[str, Any],
+    names: tuple[str, ...],
+    most: float | None,
+    limit: str,
+    unit: str,
+    limits: Limits,
+    fill: Callable[[str, float], float] | None,
 ) -> None:
+    """Cut what is too large. What is missing is filled in by `fill`: a goal's driver would take a speed of its own."""
     if most is None:
         return
-    if kind == "goal" and (missing := [name for name in names if name not in kept]):
-        # Or the driver would take a speed of its own.
+    if missing := [name for name in names if name not in kept]:
+        if fill is None:
+            raise LimitError(f"args.{missing[0]}: is missing, so {limit} {_CANNOT}")
         kept.update(dict.fromkeys(missing, 0.0))
         if len(missing) == len(names):
-            kept[names[0]] = most
-    if kind == "velocity":
-        if missing := [name for name in names if name not in kept]:
-            raise LimitError(f"args.{missing[0]}: is missing, so {limit} cannot be kept")
-        if not names and limit == "max_speed":
-            raise LimitError(f"none of its arguments is declared as a speed, so {limit} cannot be kept")
-    values = [_number(kept, name) for name in names]
+            kept[names[0]] = fill(names[0], most)
+    values = [number(kept, name) for name in names]
     size = math.hypot(*values)
     if size <= most:
         return
@@ -211,7 +189,7 @@ def _magnitude(
 
 
 def _shrink(kept: dict[str, Any], names: tuple[str, ...], most: float) -> None:
-    values = [_number(kept, name) for name in names]
+    values = [number(kept, name) for name in names]
     size = math.hypot(*values)
     if size <= most:
         return
@@ -220,41 +198,3 @@ def _shrink(kept: dict[str, Any], names: tuple[str, ...], most: float) -> None:
     while math.hypot(*(value * factor for value in values)) > most:
         factor = math.nextafter(factor, 0.0)
     kept.update({name: value * factor for name, value in zip(names, values, strict=True) if name in kept})
-
-
-def _place(motion: Motion, kept: Mapping[str, Any], limits: Limits, pose: Pose | None) -> None:
-    if motion.goal is None or any(name not in kept for name in motion.goal):
-        return
-    frame = motion.frame or (pose.frame if pose is not None else None)
-    goal = (_number(kept, motion.goal[0]), _number(kept, motion.goal[1]))
-    names, shown = " and ".join(f"args.{name}" for name in motion.goal), f"({goal[0]:.2f}, {goal[1]:.2f}) m"
-    fence, out = limits.geofence, limits.keep_out
-    for name, area in (("geofence", fence), ("keep_out", out)):
-        if area.polygons and not _applies(area, frame):
-            raise LimitError(
-                f"{names}: the goal is in frame {frame!r} and {name} in {area.frame!r}, so it cannot be kept"
-            )
-    if _applies(fence, frame) and not any(contains(one, goal) for one in fence.polygons):
-        raise LimitError(f"{names}: {shown} is outside of the geofence")
-    if not _applies(out, frame):
-        return
-    if any(contains(one, goal) for one in out.polygons):
-        raise LimitError(f"{names}: {shown} is in a keep-out zone")
-    if motion.straight and pose is None:
-        raise LimitError(f"{names}: the robot's position in frame {frame!r} is not known, so keep_out cannot be kept")
-    if motion.straight and pose is not None and any(meets(one, (pose.x, pose.y), goal) for one in out.polygons):
-        raise LimitError(f"{names}: the straight way to {shown} leads through a keep-out zone")
-
-
-def _applies(area: Area, frame: str | None) -> bool:
-    return bool(area.polygons) and (area.frame is None or frame is None or area.frame == frame)
-
-
-def _number(args: Mapping[str, Any], name: str) -> float:
-    value = args.get(name, 0.0)
-    if not isinstance(value, bool) and isinstance(value, int | float):
-        # An integer may be too large for a float.
-        with contextlib.suppress(OverflowError):
-            if math.isfinite(value):
-                return float(value)
-    raise LimitError(f"args.{name}: {shortened(repr(value))} is no finite number")

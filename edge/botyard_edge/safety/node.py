@@ -12,6 +12,7 @@ from botyard_edge.driver import Channel, Command, CommandSpec, ConfigurationErro
 from botyard_edge.safety.core import SafetyCore
 from botyard_edge.safety.effects import Answer, Cause, Effect, HandOver, Keep, Note, Rest, Return, Tell, Verdict
 from botyard_edge.safety.files import Files
+from botyard_edge.safety.motion import unkept
 from botyard_edge.safety.policy import NO_POLICY, Policy
 from botyard_edge.safety.store import Store
 from botyard_edge.safety.units import UNITS
@@ -172,6 +173,18 @@ class SafetyNode:
     def enter(self, name: str, driver: Driver) -> None:
         """The driver is open and may be asked to halt."""
         self._drivers = (*self._drivers, (name, driver))
+
+    def offered(self, name: str, commands: Iterable[CommandSpec]) -> None:
+        """A driver offers commands. Raises ConfigurationError when the one that is to bring the robot home is among
+        them and would be refused: that must not be found out when the link is lost."""
+        refused = {spec.name: why for spec in commands if (why := unkept(spec, self.policy)) is not None}
+        dock = self.core.absence.dock
+        if dock in refused and self.policy.watchdogs.link == "return_to_dock":
+            raise ConfigurationError(
+                f"link_lost is return_to_dock, and the command for that, {dock}, would be refused: {refused[dock]}"
+            )
+        for command, why in refused.items():
+            log.info("driver %s: the command %s will be refused: %s", name, command, why)
 
     def leave(self, driver: Driver) -> None:
         """The driver has ended. Until then it can be halted, also when another has taken its place."""

@@ -96,7 +96,8 @@ class Stopping:
 @dataclass(frozen=True, slots=True)
 class Policy:
     """All of it. `temperatures`, `tilts`, `speeds` and `turning` name channels that are watched. A measured speed may
-    exceed its limit by the share `overspeed`. `stopping` None: areas are kept without the way that stopping takes."""
+    exceed its limit by the share `overspeed`. `stopping` None: areas are kept without the way that stopping takes.
+    `kept_by_driver` names, by command, limits that cannot be kept here, and that its driver is trusted to keep."""
 
     limits: Limits = field(default_factory=Limits)
     watchdogs: Watchdogs = field(default_factory=Watchdogs)
@@ -106,6 +107,7 @@ class Policy:
     turning: frozenset[str] = frozenset()
     overspeed: float = 0.1
     stopping: Stopping | None = None
+    kept_by_driver: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @property
     def watched(self) -> frozenset[str]:
@@ -148,6 +150,7 @@ def read_policy(section: Mapping[str, Any] | None) -> tuple[Policy, list[Problem
         turning=frozenset(section["angular_speed_channels"]),
         overspeed=overspeed or 0.0,
         stopping=stopping,
+        kept_by_driver={name: frozenset(limits) for name, limits in section["kept_by_driver"].items()},
     )
     return policy, []
 

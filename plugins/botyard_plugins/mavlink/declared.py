@@ -43,18 +43,20 @@ def actions(frame: str | None) -> tuple[Action, ...]:
     """All of them. `frame` names the plan whose origin is known.
 
     What leads to places that are not checked declares no motion: it is refused where there are limits that could not be
-    kept. Taking off and returning are declared, since a vehicle that must not return is in greater danger.
+    kept. Arming and taking off end above the place where the vehicle is, which is inside of its area, or they would be
+    refused; so is home, where it set out.
     """
+    home = Motion("goal", ends="home")
     on_plan = Motion("goal", linear=("speed",), goal=("x", "y"), frame=frame, straight=True)
     found = [
-        Action(CommandSpec("arm", "Let the motors turn.", _NOTHING, Motion("goal", lasting=True)), do.arm),
+        Action(CommandSpec("arm", "Let the motors turn.", _NOTHING, Motion("goal", lasting=True, ends="here")), do.arm),
         Action(CommandSpec("disarm", "Switch the motors off, on the ground.", _NOTHING, Motion("stop")), do.disarm),
         Action(
             CommandSpec(
                 "takeoff",
                 "Climb to a height.",
                 _schema("altitude", altitude=_number("Metres above home.", 0.5, 1000)),
-                Motion("goal", lasting=True),
+                Motion("goal", lasting=True, ends="here"),
             ),
             do.takeoff,
         ),
@@ -67,7 +69,7 @@ def actions(frame: str | None) -> tuple[Action, ...]:
             do.goto,
         ),
         Action(CommandSpec("hold", "Stay where it is; a plane circles.", _NOTHING, Motion("stop")), do.hold),
-        Action(CommandSpec("rtl", "Return home, and land if it is set to.", _NOTHING, Motion("goal")), do.rtl),
+        Action(CommandSpec("rtl", "Return home, and land if it is set to.", _NOTHING, home), do.rtl),
         Action(CommandSpec("land", "Land where it is.", _NOTHING, Motion("stop")), do.land),
         Action(
             CommandSpec(

@@ -178,6 +178,7 @@ def _motion(given: Mapping[str, Any]) -> Motion:
         frame=given.get("frame"),
         straight=given.get("straight", False),
         lasting=given.get("lasting", False),
+        ends=given.get("ends"),
     )
 
 

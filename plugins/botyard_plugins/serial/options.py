@@ -65,6 +65,7 @@ _MOTION: dict[str, Any] = {
         "frame": {"type": "string", "minLength": 1},
         "straight": {"type": "boolean"},
         "lasting": {"type": "boolean"},
+        "ends": {"enum": ["here", "home"]},
     },
 }
 
@@ -145,8 +146,9 @@ SCHEMA: dict[str, Any] = {
             "title": "Commands",
             "description": "Commands by name, each of which writes one line to the device. The safety node goes by "
             "`motion`: its `kind` (none, stop, velocity, goal), the arguments that are `linear` speeds in m/s or "
-            "`angular` ones in rad/s, and the two of a `goal` in metres. A command without it is refused in safe mode, "
-            "and where limits are set.",
+            "`angular` ones in rad/s, and the two of a `goal` in metres; a goal without these `ends` `here`, or at "
+            "`home` where the robot set out, or may be anywhere. A command without it is refused in safe mode, and "
+            "where limits are set.",
             "type": "object",
             "propertyNames": {"pattern": r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"},
             "maxProperties": 64,

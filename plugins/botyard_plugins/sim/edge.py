@@ -2,8 +2,7 @@
 
 import math
 import random
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
@@ -15,12 +14,10 @@ from botyard_edge.driver import (
     Channel,
     Command,
     CommandRejectedError,
-    CommandSpec,
     ConfigurationError,
     Driver,
     DriverContext,
     DriverSpec,
-    Motion,
     Port,
     Pose,
     Progress,
@@ -29,13 +26,14 @@ from botyard_edge.driver import (
 )
 from botyard_edge.hookspecs import hookimpl
 from botyard_plugins.sim import body
+from botyard_plugins.sim.commands import DOCK, commands_of
 from botyard_plugins.sim.drive import Drive, Limits
 from botyard_plugins.sim.facilities import facilities
 from botyard_plugins.sim.geo import Origin
 from botyard_plugins.sim.odometry import CHANNELS as ODOMETRY
 from botyard_plugins.sim.odometry import Odometry
 from botyard_plugins.sim.options import SCHEMA
-from botyard_plugins.sim.pilot import Pilot
+from botyard_plugins.sim.pilot import Pilot, Speeds
 from botyard_plugins.sim.plan import PlanError, load_roads
 from botyard_plugins.sim.sensors import RATE, STEP, Sheet, Ticks
 
@@ -46,45 +44,6 @@ FRESH = 0.8  # charge of a battery that was changed
 # Steady time in seconds, metres, radians, and whether the wheels are blocked.
 Step = tuple[float, float, float, float, bool]
 SLOW = RATE  # ticks between two looks at all else
-
-GOTO = CommandSpec(
-    "goto",
-    "Drive along the roads to a station, or to a point on a road.",
-    {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {
-            "waypoint": {"type": "string", "description": "Name of a station."},
-            "x": {"type": "number", "description": "Metres on the plan."},
-            "y": {"type": "number", "description": "Metres on the plan."},
-            "speed": {"type": "number", "exclusiveMinimum": 0, "description": "At most, in m/s."},
-            "turn_speed": {"type": "number", "exclusiveMinimum": 0, "description": "At most, in rad/s."},
-        },
-        "oneOf": [{"required": ["waypoint"]}, {"required": ["x", "y"]}],
-    },
-    motion=Motion("goal", linear=("speed",), angular=("turn_speed",), goal=("x", "y")),
-)
-DRIVE = CommandSpec(
-    "drive",
-    "Move with a velocity, wherever that leads, until the next command.",
-    {
-        "type": "object",
-        "additionalProperties": False,
-        "required": ["x", "yaw"],
-        "properties": {
-            "x": {"type": "number", "description": "Ahead, m/s."},
-            "y": {"type": "number", "description": "To the left, m/s; only a holonomic robot can."},
-            "yaw": {"type": "number", "description": "Counter-clockwise, rad/s."},
-        },
-    },
-    motion=Motion("velocity", linear=("x",), angular=("yaw",)),
-)
-DOCK = CommandSpec("dock", "Drive to the nearest dock along the roads.", motion=Motion("goal"))
-STOP = CommandSpec("stop", "Come to rest and stay there until the next command.", motion=Motion("stop"))
-PATROL = CommandSpec(
-    "patrol", "Drive between stations again, of one's own accord.", motion=Motion("goal", lasting=True)
-)
-COMMANDS = (GOTO, DOCK, STOP, PATROL)
 
 
 class SimDriver(Driver):
@@ -174,10 +133,7 @@ class SimDriver(Driver):
         if self._with_geo:
             fixed.append(Channel("geo", "geo", rate=5))
         fixed += [Channel(name, rate=RATE / self._signal_ticks) for name in self._signals.names]
-        drive = DRIVE
-        if self._holonomic:
-            drive = replace(DRIVE, motion=Motion("velocity", linear=("x", "y"), angular=("yaw",)))
-        commands = (*COMMANDS, drive)
+        commands = commands_of(self._roads, holonomic=self._holonomic)
         about = About(type=self.context.options["kinematics"], vendor="Botyard", model="sim-1")
         if self._odometry is None:
             return Capabilities(tuple(fixed), commands, about=about)
@@ -197,13 +153,14 @@ class SimDriver(Driver):
         if command.name == "goto":
             return await self._goto(command.args, progress)
         if command.name == "dock":
-            return await self._goto({"waypoint": self._pilot.nearest_dock()}, progress)
+            return await self._goto({**command.args, "waypoint": self._pilot.nearest_dock()}, progress)
         if command.name == "stop":
             self._pilot.halt()
         elif command.name == "drive":
             self._pilot.go(*(float(command.args.get(name, 0.0)) for name in ("x", "y", "yaw")))
         elif command.name == "patrol":
             self._pilot.patrol = True
+            self._pilot.speeds = _speeds(command.args)
         else:
             raise CommandRejectedError(f"there is no command {command.name!r}")
         return None
@@ -226,7 +183,7 @@ class SimDriver(Driver):
         goal = self._pilot.place(args.get("waypoint"), args.get("x"), args.get("y"))
         name = args.get("waypoint") or f"({goal.x:.1f}, {goal.y:.1f})"
         before = self._drive.driven
-        order = self._pilot.obey(name, goal, (args.get("speed", math.inf), args.get("turn_speed", math.inf)))
+        order = self._pilot.obey(name, goal, _speeds(args))
         told = 0.0
         while not order.done.done():
             await self.context.clock.sleep(1.0)
@@ -368,6 +325,11 @@ class SimDriver(Driver):
         return self._rng.choice(places)
 
 
+def _speeds(args: Mapping[str, Any]) -> Speeds:
+    """The highest that a command wants."""
+    return args.get("speed", math.inf), args.get("turn_speed", math.inf)
+
+
 def _plan_path(option: str | None, folder: Path) -> Path:
     if option is None:
         return Path(str(files("botyard_plugins") / "simulation" / "warehouse.yaml"))
@@ -384,6 +346,6 @@ def botyard_edge_drivers() -> Iterable[DriverSpec]:
             SimDriver,
             SCHEMA,
             hang_after=10.0,
-            dock=lambda _: DOCK.name,
+            dock=lambda _: DOCK,
         )
     ]

@@ -53,6 +53,7 @@ class Pilot:
         patrol: bool,
     ) -> None:
         self.patrol = patrol
+        self.speeds = ANY  # on patrol
         self.docked = False
         self.doing = "waiting"
         self.carrying = False
@@ -223,7 +224,7 @@ class Pilot:
             ]
             goal = self._rng.choice(goals)
         self._goal = goal
-        self._go(self._roads.at(goal), f"driving to {goal}", ANY, at)
+        self._go(self._roads.at(goal), f"driving to {goal}", self.speeds, at)
 
     def _docks(self) -> list[str]:
         """The docks, those with the shortest way first."""
