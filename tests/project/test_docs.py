@@ -13,6 +13,8 @@ import yaml
 from botyard.core.config import load_config
 from botyard.plugin.manager import build_plugin_manager
 from botyard_edge.config import load_config as load_robot
+from botyard_plugins.simulation.scenario import load as load_scenario
+from botyard_plugins.simulation.world import simulate
 from botyard_schemas import decode
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,23 +74,45 @@ def test_docs_robot_yaml_examples_are_valid(tmp_path: Path, monkeypatch: pytest.
             "robots/edge.md",
             "robots/replay.md",
             "robots/local.md",
+            "robots/hardware.md",
             "integrators/drivers.md",
         )
         for text in _blocks(page, "yaml")
     ]
-    assert len(examples) == 8
+    examples += [
+        f"robot: picker-7\ndrivers: {{base: {{type: sim}}}}\n{text}" for text in _blocks("robots/safety.md", "yaml")
+    ]
+    assert len(examples) == 14
     for text in examples:
         file = tmp_path / "robot.yaml"
-        file.write_text(text, encoding="utf-8")
-        assert load_robot(file, {}).robot in ("picker-7", "drone-3", "carrier-1")
+        file.write_text(text if "robot:" in text else f"robot: picker-7\n{text}", encoding="utf-8")
+        assert load_robot(file, {}).drivers
 
 
 def test_docs_config_yaml_examples_are_valid(tmp_path: Path) -> None:
-    for page in ("operators/configuration.md", "reference/configuration.md", "integrators/hub-plugins.md"):
+    for page in (
+        "operators/configuration.md",
+        "operators/store.md",
+        "reference/configuration.md",
+        "integrators/hub-plugins.md",
+    ):
         for text in _blocks(page, "yaml"):
             file = tmp_path / "config.yaml"
             file.write_text(text, encoding="utf-8")
             assert yaml.safe_load(text).keys() <= set(load_config(file, environ={}).__struct_fields__)
+
+
+def test_docs_scenario_examples_do_what_they_are_shown_for(tmp_path: Path) -> None:
+    reports = []
+    for number, text in enumerate(_blocks("integrators/simulator.md", "yaml")):
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(text, encoding="utf-8")
+        reports.append(simulate(load_scenario(file, robots=4), 7, tmp_path / str(number)).report)
+    assert [bad for report in reports for bad in report.invariants if not bad.holds] == []
+    faulty, commanded = reports
+    assert set(faulty.faults) == {"link_loss", "latency", "reboot", "sensor_nan"}
+    assert commanded.commands["succeeded"] > 20
+    assert "rejected" not in commanded.commands
 
 
 def test_example_settings_are_valid() -> None:
