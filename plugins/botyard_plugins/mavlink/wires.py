@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Self
 
+from botyard_edge import serialport
 from botyard_plugins.mavlink.address import Address
 
 CHUNK = 65536
@@ -172,20 +173,16 @@ class SerialWire(StreamWire):
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await asyncio.to_thread(_discard_and_close, self._serial)
+        await asyncio.to_thread(serialport.close, self._serial)
 
     async def read(self) -> tuple[bytes, Any]:
-        while True:
-            await _readable(self._fd)
-            try:
-                data = os.read(self._fd, CHUNK)
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise GoneError(_reason(error)) from error
-            if not data:  # readable without anything to read: the device has gone
-                raise GoneError("it was unplugged")
-            return data, None
+        try:
+            data = await serialport.read(self._fd, CHUNK)
+        except OSError as error:
+            raise GoneError(_reason(error)) from error
+        if not data:  # readable without anything to read
+            raise GoneError("it was unplugged")
+        return data, None
 
     def _send(self, data: bytes) -> int:
         return os.write(self._fd, data)
@@ -214,31 +211,6 @@ async def _resolved(host: str, port: int, kind: int) -> tuple[int, Any]:
     except OSError as error:
         raise GoneError(f"{host}: {error.strerror or error}") from error
     return found[0][0], found[0][4]
-
-
-async def _readable(fd: int) -> None:
-    loop = asyncio.get_running_loop()
-    ready: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(fd, _tell, ready)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(fd)
-
-
-def _tell(ready: "asyncio.Future[None]") -> None:
-    if not ready.done():
-        ready.set_result(None)
-
-
-def _discard_and_close(port: Any) -> None:
-    try:
-        if port.is_open:
-            port.reset_output_buffer()  # else closing waits for a device that may be gone
-    except (OSError, termios.error):
-        pass  # it is gone
-    finally:
-        port.close()
 
 
 def _reason(error: Exception) -> str:

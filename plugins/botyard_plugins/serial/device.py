@@ -6,6 +6,7 @@ import os
 import termios
 from typing import TYPE_CHECKING, Self
 
+from botyard_edge import serialport
 from botyard_edge.blocking import Elsewhere
 from botyard_edge.driver import ConfigurationError
 
@@ -60,23 +61,13 @@ class Device:
 
     async def read(self) -> bytes:
         """What the device says next, at least one byte."""
-        loop = asyncio.get_running_loop()
-        while True:
-            ready: asyncio.Future[None] = loop.create_future()
-            loop.add_reader(self._fd, _tell, ready)
-            try:
-                await ready
-            finally:
-                loop.remove_reader(self._fd)
-            try:
-                data = os.read(self._fd, CHUNK)
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                raise GoneError(_reason(error)) from error
-            if not data:  # readable without anything to read: the device has gone
-                raise GoneError("it was unplugged")
-            return data
+        try:
+            data = await serialport.read(self._fd, CHUNK)
+        except OSError as error:
+            raise GoneError(_reason(error)) from error
+        if not data:  # readable without anything to read
+            raise GoneError("it was unplugged")
+        return data
 
     async def write(self, data: bytes) -> None:
         """Write, within a second. Raises GoneError."""
@@ -86,21 +77,7 @@ class Device:
             raise GoneError(_reason(error)) from error
 
     async def _close(self) -> None:
-        await self._thread.run(self._shut)
-
-    def _shut(self) -> None:
-        try:
-            if self._serial.is_open:
-                self._serial.reset_output_buffer()  # else closing waits for a device that may be gone
-        except (OSError, termios.error):
-            pass  # it is gone
-        finally:
-            self._serial.close()
-
-
-def _tell(ready: "asyncio.Future[None]") -> None:
-    if not ready.done():
-        ready.set_result(None)
+        await self._thread.run(lambda: serialport.close(self._serial))
 
 
 def _reason(error: Exception) -> str:
