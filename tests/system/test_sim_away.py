@@ -6,14 +6,20 @@ import pytest
 from typer.testing import CliRunner
 
 from botyard.cli.main import build_app
-from botyard.core.config import BrokerConfig, Config
+from botyard.core.config import BrokerConfig, Config, WebConfig
 from botyard.core.hub import Hub
 from botyard_plugins.simulation import away
 from botyard_plugins.simulation.scenario import FaultSettings, Scenario
 
 
 async def test_fleet_in_real_time_reaches_a_real_hub_through_faults(tmp_path: Path) -> None:
-    config = Config(base=tmp_path, data_dir=str(tmp_path / "hub"), roles=("ingest",), broker=BrokerConfig(port=0))
+    config = Config(
+        base=tmp_path,
+        data_dir=str(tmp_path / "hub"),
+        roles=("ingest", "web"),
+        broker=BrokerConfig(port=0),
+        web=WebConfig(port=0),
+    )
     faults = [
         FaultSettings("link_loss", 1.5, 1.0, robots=[1]),
         FaultSettings("partition", 1.5, 1.0, robots=[2]),
@@ -23,7 +29,8 @@ async def test_fleet_in_real_time_reaches_a_real_hub_through_faults(tmp_path: Pa
     ]
     scenario = Scenario(robots=4, seconds=5.0, settle=30.0, options={"block": 0.5}, faults=faults)
     async with Hub(config) as hub:
-        report = await away.run(scenario, 7, hub.transports[0].address, tmp_path)
+        there = away.Address([hub.transports[0].address], hub.web_url or "")
+        report = await away.run(scenario, 7, there, tmp_path)
         counts = await hub.store.counts()
     assert [one for one in report.invariants if not one.holds] == []
     assert report.faults == {"duplicates": 1, "latency": 1, "link_loss": 1, "loss": 1, "partition": 1}

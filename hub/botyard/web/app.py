@@ -7,6 +7,7 @@ from quart_schema import Info, QuartSchema
 from quart_schema.openapi import HttpSecurityScheme, Tag
 
 from botyard.web import (
+    account,
     calibration,
     commands,
     context,
@@ -57,6 +58,6 @@ def build_app(hub: "Hub", feed: Feed) -> Quart:
     )
     problems.register(app)
     security.register(app, hub)
-    for module in (robots, commands, calibration, readings, events, store, socket, security, pages):
+    for module in (robots, commands, calibration, readings, account, events, store, socket, security, pages):
         app.register_blueprint(module.blueprint)
     return app

@@ -279,6 +279,36 @@ class Aggregate(msgspec.Struct, frozen=True, kw_only=True):
     items: list[Bucket]
 
 
+class SampleCount(msgspec.Struct, frozen=True, kw_only=True):
+    """How many samples of a channel the store holds."""
+
+    robot: str
+    channel: str
+    count: int
+
+
+class SampleCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """The channels of which the store holds samples, by robot and name."""
+
+    items: list[SampleCount]
+
+
+class StreamPosition(msgspec.Struct, frozen=True, kw_only=True):
+    """What is committed of one life (`epoch`) of a robot's outbox: everything up to the number `seq`, and `beyond` it
+    these closed ranges of numbers."""
+
+    robot: str
+    epoch: str
+    seq: int
+    beyond: list[tuple[int, int]] = []
+
+
+class StreamPositions(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the hub has got with what robots number."""
+
+    items: list[StreamPosition]
+
+
 class EventView(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened, on a robot or in the hub. `actor` is who did it: `robot:<id>`, `user:<name>`, `hub`."""
 

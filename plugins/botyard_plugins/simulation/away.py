@@ -1,271 +1,274 @@
-"""A fleet in real time, at a hub that runs elsewhere: the same robots and faults, over real connections."""
+"""A fleet in real time, at a hub that runs elsewhere: the same robots and faults, over real connections.
+
+What a scenario asks of robots is asked of the hub's API, and whether everything arrived is asked there, too.
+"""
 
 import asyncio
 import contextlib
 import random
-from collections import ChainMap
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from botyard_edge.config import Config, DriverSettings
 from botyard_edge.plugins import build_plugin_manager, drivers
-from botyard_edge.transport import Received, Session, Transport, TransportError, Will
-from botyard_edge.transports import make_transports
-from botyard_plugins.simulation import report
+from botyard_edge.transport import Transport
+from botyard_plugins.simulation import door, judging, pacing, report
 from botyard_plugins.simulation.befall import befall
-from botyard_plugins.simulation.network import PERFECT, Way
-from botyard_plugins.simulation.report import Invariant, Report
+from botyard_plugins.simulation.door import HubError
+from botyard_plugins.simulation.errands import Errands
+from botyard_plugins.simulation.hubapi import HubApi, NoAnswerError
+from botyard_plugins.simulation.ledger import Ledger
+from botyard_plugins.simulation.report import Invariant, Pace, Report
 from botyard_plugins.simulation.robot import SimulatedRobot
 from botyard_plugins.simulation.scenario import (
     NEEDS_DISK,
+    Errand,
     Fault,
     Scenario,
+    commands,
     faults,
     limits_of_robots,
     options_of_robots,
     settings_of_robots,
 )
+from botyard_plugins.simulation.verdict import Found, Verdict
+from botyard_plugins.simulation.ways import OPENED_A_SECOND, Ways
 from botyard_schemas.clock import Clock, SystemClock
 
 PLAN = Path(__file__).with_name("warehouse.yaml")
 TOLD_EVERY = 1.0
-# Seconds between two robots that come up, so that they do not all connect at once.
-RAMP = 0.01
-
-
-@dataclass(slots=True)
-class _Robot:
-    inner: Transport
-    way: Way = field(default_factory=Way)
-    session: "_Session | None" = None
-    changes: list[dict[str, Any]] = field(default_factory=list)
-
-
-class Ways:
-    """The robots' ways to the hub, made worse at their robots' end. Messages do not change their order."""
-
-    def __init__(self, make: Callable[[str], Transport], clock: Clock, rng: random.Random) -> None:
-        self._make = make
-        self.clock = clock
-        self.rng = rng
-        self._robots: dict[str, _Robot] = {}
-
-    def edge(self, robot: str) -> "WorseTransport":
-        """A robot's transport."""
-        if robot not in self._robots:
-            self._robots[robot] = _Robot(self._make(robot))
-        return WorseTransport(self, self._robots[robot])
-
-    def power_off(self, robot: str) -> None:
-        """The robot is gone, in the middle of whatever it said."""
-        if session := self._robots[robot].session:
-            session.break_off()
-
-    async def meanwhile(self, robot: str, changes: Mapping[str, Any], seconds: float) -> None:
-        """As `Network.meanwhile`."""
-        one, change = self._robots[robot], dict(changes)
-        one.changes.append(change)
-        self._changed(one)
-        await self.clock.sleep(seconds)
-        one.changes = [left for left in one.changes if left is not change]
-        self._changed(one)
-
-    def _changed(self, one: _Robot) -> None:
-        for name, value in ChainMap(*reversed(one.changes), msgspec.structs.asdict(PERFECT)).items():
-            setattr(one.way, name, value)
-        if one.session is not None:
-            if one.way.down:
-                one.session.break_off()
-            one.session.look()
+# Seconds in which a fleet has to be there, beside what its connections take one after another.
+THERE_WITHIN = 60.0
+LOOK_EVERY = 0.2
+# Seconds that robots have for what is left when somebody ends the simulation before its time.
+HURRY = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class WorseTransport:
-    """A robot's real transport, as far as the simulation lets it through."""
+class Address:
+    """Where the hub is: ways that robots take in turn, and the API with its token. Robots are named by the prefix."""
 
-    ways: Ways
-    robot: _Robot
-
-    @property
-    def address(self) -> str:
-        return self.robot.inner.address
-
-    @contextlib.asynccontextmanager
-    async def session(self, will: Will) -> AsyncGenerator[Session, None]:
-        if self.robot.way.down or self.robot.way.silent:
-            raise TransportError("the simulation lets nothing through")
-        async with self.robot.inner.session(will) as inner:
-            session = self.robot.session = _Session(inner, self.robot.way, self.ways)
-            try:
-                yield session
-            finally:
-                if self.robot.session is session:
-                    self.robot.session = None
+    ways: Sequence[str]
+    api: str
+    token: str | None = None
+    prefix: str = "robot-"
 
 
-class _Session:
-    def __init__(self, inner: Session, way: Way, ways: Ways) -> None:
-        self._inner = inner
-        self._way = way
-        self._ways = ways
-        self._broken = asyncio.Event()
-        self._open = asyncio.Event()
-        self.look()
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far it is: seconds since the beginning (negative before it), and how many robots have a connection."""
 
-    def look(self) -> None:
-        """The way has changed."""
-        if self._way.silent and not self._broken.is_set():
-            self._open.clear()
-        else:
-            self._open.set()
-
-    def break_off(self) -> None:
-        """The connection is cut."""
-        self._broken.set()
-        self.look()
-
-    async def subscribe(self, topic: str) -> None:
-        await self._inner.subscribe(topic)
-
-    async def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False, wait: bool = False) -> None:
-        way = self._way
-        if not qos and self._chance(way.loss):
-            return
-        if way.latency or way.jitter:
-            await self._ways.clock.sleep(way.latency + self._ways.rng.uniform(0.0, way.jitter))
-        await self._pass()
-        for _ in range(2 if self._chance(way.duplicates) else 1):
-            await self._inner.publish(topic, payload, qos=qos, retain=retain, wait=wait)
-
-    async def messages(self) -> AsyncIterator[Received]:
-        incoming = aiter(self._inner.messages())
-        broken = asyncio.create_task(self._broken.wait(), name="simulation.broken")
-        try:
-            while True:
-                following = asyncio.ensure_future(anext(incoming))
-                await asyncio.wait([following, broken], return_when=asyncio.FIRST_COMPLETED)
-                if not following.done():
-                    following.cancel()
-                    await asyncio.gather(following, return_exceptions=True)
-                await self._pass()
-                yield following.result()
-        finally:
-            broken.cancel()
-
-    async def _pass(self) -> None:
-        await self._open.wait()
-        if self._broken.is_set():
-            raise TransportError("the simulation cut the connection")
-
-    def _chance(self, share: float) -> bool:
-        return share > 0.0 and self._ways.rng.random() < share
+    seconds: float
+    connected: int
 
 
 async def run(
-    scenario: Scenario, seed: int, url: str, folder: Path, progress: Callable[[float], None] = lambda _: None
-) -> Report:
-    """Run a scenario at the hub behind `url`, in real time, with the robots' files in `folder`.
-
-    What it can check is the robots' side: that the hub has acknowledged everything, nodes, limits and safe mode.
-    """
-    rng, clock = random.Random(seed), SystemClock()
-    planned = faults(scenario, random.Random(rng.getrandbits(64)))
-    settings = settings_of_robots(scenario, folder)
-    settings = replace(settings, transports=(replace(settings.transports[0], url=url),))
-    ways = Ways(lambda robot: _transport(settings, robot), clock, random.Random(rng.getrandbits(64)))
-    robots = _make(scenario, settings, planned, ways, clock, rng, folder)
-    async with AsyncExitStack() as stack:
-        for robot in robots:
-            await stack.enter_async_context(robot)
-            await clock.sleep(RAMP)
-        began = clock.monotonic()
-        async with asyncio.TaskGroup() as tasks:
-            for fault in planned:
-                work = _befall(robots[fault.robot - 1], fault, began, ways, clock, seed)
-                tasks.create_task(work, name=f"simulation.{fault.what.fault}")
-            while (elapsed := clock.monotonic() - began) < scenario.seconds:
-                progress(elapsed)
-                await clock.sleep(min(TOLD_EVERY, scenario.seconds - elapsed))
-        unwell = [sentence for robot in robots for sentence in robot.failed]
-        await asyncio.gather(*(robot.halt() for robot in robots))
-    return _report(scenario, seed, planned, robots, unwell)
-
-
-def _transport(settings: Config, robot: str) -> Transport:
-    return make_transports(replace(settings, robot=robot))[0]
-
-
-def _make(
     scenario: Scenario,
-    settings: Config,
-    planned: list[Fault],
-    ways: Ways,
-    clock: Clock,
-    rng: random.Random,
+    seed: int,
+    hub: Address,
     folder: Path,
-) -> list[SimulatedRobot]:
-    spec = drivers(build_plugin_manager())["sim"]
-    options = options_of_robots(scenario, PLAN, spec)
-    with_disk = {fault.robot for fault in planned if fault.what.fault in NEEDS_DISK}
-    return [
-        SimulatedRobot(
-            f"robot-{number}",
-            [DriverSettings("sim", spec, options)],
-            ways,
-            clock,
-            random.Random(rng.getrandbits(64)),
-            folder=folder,
-            disk=number in with_disk,
-            flush_timeout=settings.flush_timeout,
-            settings=settings,
-            limits=limits_of_robots(settings, options),
-        )
-        for number in range(1, scenario.robots + 1)
-    ]
-
-
-async def _befall(robot: SimulatedRobot, fault: Fault, began: float, ways: Ways, clock: Clock, seed: int) -> None:
-    await clock.sleep(max(0.0, began + fault.at - clock.monotonic()))
-    await befall(
-        robot,
-        fault.what,
-        fault.until - fault.at,
-        network=ways,
-        clock=clock,
-        rng=lambda: random.Random(f"{seed} {fault.at} {fault.robot}"),
-    )
-
-
-def _report(
-    scenario: Scenario, seed: int, planned: list[Fault], robots: list[SimulatedRobot], unwell: list[str]
+    *,
+    told: Callable[[Progress], None] = lambda _: None,
+    stop: asyncio.Event | None = None,
 ) -> Report:
-    witnesses = [robot.witness for robot in robots if robot.witness is not None]
-    left = [f"{robot.name}: {count} messages are left" for robot in robots if (count := robot.runtime.outbox.backlog)]
-    late = [sentence for robot in robots for sentence in robot.late]
-    return Report(
-        scenario=scenario.name,
-        seed=seed,
-        robots=scenario.robots,
-        seconds=scenario.seconds,
-        messages=sum(head for robot in robots for head in robot.heads.values()),
-        copies=0,
-        samples=0,
-        faults=report.counted(planned),
-        commands={},
-        driven=round(sum(witness.driven for witness in witnesses), 1),
-        events={},
-        invariants=[
-            Invariant("everything is acknowledged", left),
-            Invariant("every node runs in the end", unwell),
-            Invariant("no limit is exceeded", [sentence for one in witnesses for sentence in one.exceeded]),
-            Invariant(
-                "safe mode comes within its deadline",
-                late + [sentence for one in witnesses for sentence in one.restless],
-            ),
-        ],
-    )
+    """Run a scenario in real time, with the robots' files in `folder`, until its end or until `stop` is set.
+
+    Raises HubError when the fleet cannot be run there at all.
+    """
+    clock = SystemClock()
+    with pacing.rare_collections():
+        async with HubApi(hub.api, hub.token, clock, scenario.settle) as api:
+            return await Away(scenario, seed, hub, folder, api, clock, told, stop or asyncio.Event()).run()
+
+
+class Away:
+    """One run of a scenario at a real hub."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        seed: int,
+        hub: Address,
+        folder: Path,
+        api: HubApi,
+        clock: Clock,
+        told: Callable[[Progress], None],
+        stop: asyncio.Event,
+    ) -> None:
+        self._scenario = scenario
+        self._seed = seed
+        self._hub = hub
+        self._folder = folder
+        self._api = api
+        self._clock = clock
+        self._told = told
+        self._stop = stop
+        self._ledger = Ledger()
+        self._robots: list[SimulatedRobot] = []
+        self._ways: Ways
+        self._free: float | None = None
+        self._began = 0.0
+        self._lasted = 0.0
+
+    async def run(self) -> Report:
+        """Run it, wait until everything has arrived, and check."""
+        scenario, rng = self._scenario, random.Random(self._seed)
+        planned = faults(scenario, random.Random(rng.getrandbits(64)))
+        rng_of_ways = random.Random(rng.getrandbits(64))
+        errands = commands(scenario, random.Random(rng.getrandbits(64)))
+        names = [f"{self._hub.prefix}{number}" for number in range(1, scenario.robots + 1)]
+        with_disk = {fault.robot for fault in planned if fault.what.fault in NEEDS_DISK}
+        door.check_files(scenario.robots, len(with_disk))
+        verdict = Verdict(self._api, self._ledger, await door.check_hub(self._api, names))
+        settings = self._settings()
+        self._ways = Ways(self._transports(settings, names), self._clock, rng_of_ways, self._ledger.sent)
+        for way, name in zip(settings, names, strict=False):
+            await door.check_way(door.transport_of(way, name), name)
+        await verdict.begin()
+        self._free = pacing.memory()
+        self._make(settings[0], names, with_disk, rng)
+        asked = Errands(self._api, self._clock, names, f"sim-{rng.getrandbits(48):012x}")
+        unwell, pace = await self._live(planned, asked, errands)
+        heads = {robot.name: robot.heads for robot in self._robots}
+        found = await verdict.reach(heads, asked, lambda errand: self._excused(errand, planned), scenario.settle)
+        return self._report(planned, unwell, found, pace)
+
+    def _settings(self) -> list[Config]:
+        whole = settings_of_robots(self._scenario, self._folder)
+        return [door.settings_for(whole, url, self._hub.token) for url in self._hub.ways]
+
+    def _transports(self, settings: list[Config], names: list[str]) -> Callable[[str], Transport]:
+        way = {name: settings[number % len(settings)] for number, name in enumerate(names)}
+        return lambda robot: door.transport_of(way[robot], robot)
+
+    def _make(self, settings: Config, names: list[str], with_disk: set[int], rng: random.Random) -> None:
+        spec = drivers(build_plugin_manager())["sim"]
+        options = options_of_robots(self._scenario, PLAN, spec)
+        limits = limits_of_robots(settings, options)
+        self._robots = [
+            SimulatedRobot(
+                name,
+                [DriverSettings("sim", spec, options)],
+                self._ways,
+                self._clock,
+                random.Random(rng.getrandbits(64)),
+                folder=self._folder,
+                disk=number in with_disk,
+                flush_timeout=settings.flush_timeout,
+                settings=settings,
+                limits=limits,
+            )
+            for number, name in enumerate(names, 1)
+        ]
+
+    # --- from the first robot to the last
+
+    async def _live(self, planned: list[Fault], asked: Errands, errands: list[Errand]) -> tuple[list[str], Pace]:
+        """Let the fleet live; gives what was wrong with nodes in the end, and how well real time was held."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._halt, 0.0)
+            await self._assemble()
+            used, free = pacing.memory(), self._free
+            await stack.enter_async_context(pacing.settled_garbage())
+            pacer = await stack.enter_async_context(pacing.Pacer(self._clock))
+            self._began = self._clock.monotonic()
+            await self._let_happen(planned, asked, errands)
+            self._lasted = self._clock.monotonic() - self._began
+            pace = pacer.pace(None if used is None or free is None else (used - free) / len(self._robots))
+            unwell = [sentence for robot in self._robots for sentence in robot.failed]
+            unwell += await self._halt(HURRY if self._stop.is_set() else None)
+        return unwell, pace
+
+    async def _assemble(self) -> None:
+        """Start the robots, one after another, and wait until the hub knows all of them."""
+        for robot in self._robots:
+            robot.boot()
+            await self._clock.sleep(1.0 / OPENED_A_SECOND)
+            if self._stop.is_set():
+                raise HubError("ended before all robots were there")
+        until = self._clock.monotonic() + THERE_WITHIN + len(self._robots) / OPENED_A_SECOND
+        missing = {robot.name for robot in self._robots}
+        while missing:
+            self._told(Progress(0.0, self._ways.connected))
+            if self._clock.monotonic() > until or self._stop.is_set():
+                some = ", ".join(sorted(missing)[:3])
+                raise HubError(
+                    f"{len(missing):,} of {len(self._robots):,} robots are not online at the hub after "
+                    f"{THERE_WITHIN + len(self._robots) / OPENED_A_SECOND:g} s, such as {some}: is {self._api.url} the "
+                    f"hub behind {', '.join(self._hub.ways)}?"
+                )
+            await self._clock.sleep(LOOK_EVERY)
+            if self._ways.connected == len(self._robots):
+                with contextlib.suppress(NoAnswerError):
+                    missing -= {one.id for one in await self._api.robots() if one.status.presence.status == "online"}
+
+    async def _let_happen(self, planned: list[Fault], asked: Errands, errands: list[Errand]) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            doing = [tasks.create_task(asked.run(errands, self._began), name="simulation.commands")]
+            doing += [tasks.create_task(self._befall(one), name=f"simulation.{one.what.fault}") for one in planned]
+            while (elapsed := self._clock.monotonic() - self._began) < self._scenario.seconds:
+                self._told(Progress(elapsed, self._ways.connected))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(TOLD_EVERY, self._scenario.seconds - elapsed)):
+                        await self._stop.wait()
+                        break
+            if self._stop.is_set():
+                for task in doing:
+                    task.cancel()
+
+    async def _befall(self, fault: Fault) -> None:
+        """One fault, from its beginning to its end."""
+        await self._clock.sleep(max(0.0, self._began + fault.at - self._clock.monotonic()))
+        await befall(
+            self._robots[fault.robot - 1],
+            fault.what,
+            fault.until - fault.at,
+            network=self._ways,
+            clock=self._clock,
+            rng=lambda: random.Random(f"{self._seed} {fault.at} {fault.robot}"),
+        )
+
+    async def _halt(self, within: float | None) -> list[str]:
+        """End all robots at once; gives how their lives ended where that was no end of theirs."""
+        ends = await asyncio.gather(*(robot.halt(within=within) for robot in self._robots), return_exceptions=True)
+        return [
+            f"{robot.name}: its edge ended by {type(end).__name__}: {end}"
+            for robot, end in zip(self._robots, ends, strict=True)
+            if isinstance(end, Exception)
+        ]
+
+    # --- what came of it
+
+    def _excused(self, errand: Errand, planned: list[Fault]) -> bool:
+        """Whether the robot may not have heard the command: by a fault, or as it had no connection meanwhile."""
+        begin = self._began + errand.at
+        name = self._robots[errand.robot - 1].name
+        return judging.excused(errand, planned) or self._ways.without(name, begin, begin + errand.what.expires)
+
+    def _report(self, planned: list[Fault], unwell: list[str], found: Found, pace: Pace) -> Report:
+        left = [
+            f"{robot.name}: {count} messages are left"
+            for robot in self._robots
+            if (count := robot.runtime.outbox.backlog)
+        ]
+        return Report(
+            scenario=self._scenario.name,
+            seed=self._seed,
+            robots=self._scenario.robots,
+            seconds=round(self._lasted, 1),
+            messages=self._ledger.messages,
+            copies=self._ledger.copies,
+            samples=self._ledger.samples,
+            faults=report.counted(planned),
+            commands=found.commands,
+            driven=round(sum(robot.witness.driven for robot in self._robots if robot.witness is not None), 1),
+            events=found.events,
+            invariants=[
+                Invariant("everything is acknowledged", left),
+                *found.invariants,
+                *judging.of_robots(self._robots, unwell),
+            ],
+            pace=pace,
+        )

@@ -1,7 +1,7 @@
 """Keeps account of what robots sent, message by message, and compares it with what the hub has stored."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -26,6 +26,9 @@ class _Message(msgspec.Struct):
     seq: int = 0
     body: _Body = _Body()
 
+
+# Robot, epoch, and the last number that was given in it.
+Head = tuple[str, str, int]
 
 _decode = msgspec.json.Decoder(_Message).decode
 
@@ -63,22 +66,29 @@ class Ledger:
                 count = len(channel.values) - channel.values.count(None)
                 self._samples[message.robot, channel.name] += count
 
-    async def missing(self, store: Store, heads: Iterable[tuple[str, str, int]]) -> list[str]:
+    async def missing(self, store: Store, heads: Iterable[Head]) -> list[str]:
         """What the hub does not have of the numbers that were given: `heads` are robot, epoch and the last number."""
-        reached = {(one.robot, one.epoch): one for one in await store.positions()}
-        wrong = []
-        for robot, epoch, head in heads:
-            position = reached.get((robot, epoch))
-            if head and (position is None or position.seq < head):
-                wrong.append(f"{robot}: the hub has {position.seq if position else 0} of {head} messages of {epoch}")
-        return wrong
+        return lacking({(one.robot, one.epoch): one.seq for one in await store.positions()}, heads)
 
     async def doubled(self, store: Store, robots: Iterable[str]) -> list[str]:
         """Channels of which the store holds another number of samples than was sent."""
-        stored = Counter(await store.counts())
+        return self.unequal(await store.counts(), robots)
+
+    def unequal(self, counts: Mapping[tuple[str, str], int], robots: Iterable[str]) -> list[str]:
+        """Channels of these robots of which there is another number of samples than was sent, by robot and channel."""
+        stored = Counter(counts)
         sent, mine = self._samples, set(robots)
         return [
             f"{key[0]}: {stored[key]} samples of {key[1]} are stored, {sent[key]} were sent"
             for key in sorted(stored.keys() | sent.keys())
             if key[0] in mine and stored[key] != sent[key]
         ]
+
+
+def lacking(reached: Mapping[tuple[str, str], int], heads: Iterable[Head]) -> list[str]:
+    """What is missing where a robot's epoch has reached a number, and should have reached its head."""
+    return [
+        f"{robot}: the hub has {reached.get((robot, epoch), 0)} of {head} messages of {epoch}"
+        for robot, epoch, head in heads
+        if reached.get((robot, epoch), 0) < head
+    ]

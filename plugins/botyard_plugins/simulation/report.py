@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from botyard.store.base import Store, StoredEvent
+from botyard.web.models import EventView
 from botyard_plugins.simulation.scenario import Fault, Scenario
 
 PAGE = 1000
@@ -25,9 +26,21 @@ class Invariant(msgspec.Struct, frozen=True):
         return not self.violations
 
 
+class Pace(msgspec.Struct, frozen=True):
+    """How well a process held real time: how late its loop was, in seconds (median, 99 of 100, longest), the CPU
+    seconds that it took, and by how many MiB it grew for each robot (None where the system does not tell)."""
+
+    late: float
+    late_99: float
+    late_max: float
+    cpu: float
+    memory: float | None = None
+
+
 class Report(msgspec.Struct, frozen=True):
     """What was injected, what the fleet did, and which invariants held. `seconds` are the fleet's own; `commands` are
-    counted by how they ended, and `driven` is how far all robots together really moved, in metres."""
+    counted by how they ended, and `driven` is how far all robots together really moved, in metres. `pace` is that of a
+    run in real time."""
 
     scenario: str
     seed: int
@@ -41,6 +54,7 @@ class Report(msgspec.Struct, frozen=True):
     driven: float
     events: dict[str, int]
     invariants: list[Invariant]
+    pace: Pace | None = None
 
     @property
     def ok(self) -> bool:
@@ -53,7 +67,7 @@ def counted(faults: Iterable[Fault]) -> dict[str, int]:
     return dict(sorted(Counter(fault.what.fault for fault in faults).items()))
 
 
-def named(happened: Iterable[StoredEvent]) -> dict[str, int]:
+def named(happened: Iterable[StoredEvent | EventView]) -> dict[str, int]:
     """How often each event happened."""
     return dict(sorted(Counter(event.name for event in happened).items()))
 

@@ -1,11 +1,9 @@
 """A hub and a fleet in one process and on one clock, a network in memory between them, and what goes wrong."""
 
 import asyncio
-import contextlib
-import gc
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -19,10 +17,11 @@ from botyard.plugin.manager import DEFAULT_PLUGINS, build_plugin_manager
 from botyard_edge.config import DriverSettings
 from botyard_edge.plugins import build_plugin_manager as build_edge_plugins
 from botyard_edge.plugins import drivers
-from botyard_plugins.simulation import report
-from botyard_plugins.simulation.befall import WAYS, befall
+from botyard_plugins.simulation import judging, report
+from botyard_plugins.simulation.befall import befall
 from botyard_plugins.simulation.ledger import Ledger
 from botyard_plugins.simulation.network import Network
+from botyard_plugins.simulation.pacing import rare_collections
 from botyard_plugins.simulation.report import Invariant, Report
 from botyard_plugins.simulation.robot import SimulatedRobot
 from botyard_plugins.simulation.scenario import (
@@ -44,11 +43,6 @@ PLUGINS = tuple(name for name in DEFAULT_PLUGINS if "transport" not in name and 
 # How often progress is told, in seconds of the fleet's time.
 TOLD_EVERY = 1.0
 
-# Seconds after which a robot that could not be reached is reached again for certain.
-SETTLED = 30.0
-# How a command can end.
-ENDED = frozenset({"succeeded", "failed", "cancelled", "rejected", "expired"})
-
 Progress = Callable[[float], None]
 
 
@@ -61,19 +55,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
 def simulate(scenario: Scenario, seed: int, folder: Path, progress: Progress = lambda _: None) -> Outcome:
     """Run a scenario in virtual time, with the hub's data in the empty `folder`."""
-    with _rare_collections():
+    with rare_collections():
         return virtual.run(World(scenario, seed, folder, progress).run())
-
-
-@contextlib.contextmanager
-def _rare_collections() -> Iterator[None]:
-    """A fleet is a million objects that stay; to look through them again and again would take a tenth of the time."""
-    before = gc.get_threshold()
-    gc.set_threshold(50_000, 20, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 class World:
@@ -189,20 +172,17 @@ class World:
             rng=lambda: random.Random(f"{self._seed} {fault.at} {fault.robot}"),
         )
 
-    async def _ends(self, hub: Hub, planned: list[Fault]) -> list[tuple[str, str]]:
-        """Robot and name of each command, and its status, once the robots are gone."""
-        found: list[tuple[str, str]] = []
+    async def _ends(self, hub: Hub, planned: list[Fault]) -> list[judging.End]:
+        """What became of each command, once the robots are gone."""
+        found = []
         for errand, command in self._asked:
             row = await hub.store.command(command)
-            status: str = row.status if row else "lost"
-            if row is not None and row.answered is None and not _excused(errand, planned):
-                status = f"{status}, without an answer"
-            found.append((f"robot-{errand.robot}: {errand.what.command}", status))
+            status, answered = (row.status, row.answered is not None) if row else ("lost", True)
+            what = f"robot-{errand.robot}: {errand.what.command}"
+            found.append(judging.end(what, status, answered=answered, excused=judging.excused(errand, planned)))
         return found
 
-    async def _invariants(self, hub: Hub, unwell: list[str], ends: list[tuple[str, str]]) -> list[Invariant]:
-        witnesses = [robot.witness for robot in self._robots if robot.witness is not None]
-        late = [sentence for robot in self._robots for sentence in robot.late]
+    async def _invariants(self, hub: Hub, unwell: list[str], ends: list[judging.End]) -> list[Invariant]:
         heads = [(robot.name, epoch, head) for robot in self._robots for epoch, head in robot.heads.items()]
         names = [robot.name for robot in self._robots]
         quarantined = (await hub.store.quarantined(limit=100)).items
@@ -210,26 +190,6 @@ class World:
             Invariant("nothing is lost", await self._ledger.missing(hub.store, heads)),
             Invariant("nothing is doubled", await self._ledger.doubled(hub.store, names)),
             Invariant("nothing is refused", [f"{row.robot}: {row.reason}: {row.detail}" for row in quarantined]),
-            Invariant("every node runs in the end", unwell),
-            Invariant(
-                "every command is answered",
-                [f"{what} is {status}" for what, status in ends if status not in ENDED] + self._unasked,
-            ),
-            Invariant("no limit is exceeded", [sentence for one in witnesses for sentence in one.exceeded]),
-            Invariant(
-                "safe mode comes within its deadline",
-                late + [sentence for one in witnesses for sentence in one.restless],
-            ),
+            judging.of_commands(ends, self._unasked),
+            *judging.of_robots(self._robots, unwell),
         ]
-
-
-def _excused(errand: Errand, planned: list[Fault]) -> bool:
-    """Whether the robot may not have heard the command, or not have been heard, until its deadline."""
-    end = errand.at + errand.what.expires
-    return any(
-        fault.robot == errand.robot
-        and fault.what.fault in (*WAYS, "reboot", "clock_jump")
-        and fault.at < end
-        and errand.at < fault.until + SETTLED
-        for fault in planned
-    )

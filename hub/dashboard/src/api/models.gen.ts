@@ -631,6 +631,20 @@ export interface RobotPatch {
   notes?: string;
 }
 /**
+ * How many samples of a channel the store holds.
+ */
+export interface SampleCount {
+  robot: string;
+  channel: string;
+  count: number;
+}
+/**
+ * The channels of which the store holds samples, by robot and name.
+ */
+export interface SampleCounts {
+  items: SampleCount[];
+}
+/**
  * The whole fleet. Sent first, and again when the server cannot tell what a client missed.
  */
 export interface Snapshot {
@@ -725,6 +739,21 @@ export interface StoreView {
 export interface StoreWaiting {
   messages: number;
   bytes: number;
+}
+/**
+ * What is committed of one life (`epoch`) of a robot's outbox: everything up to the number `seq`, and `beyond` it these closed ranges of numbers.
+ */
+export interface StreamPosition {
+  robot: string;
+  epoch: string;
+  seq: number;
+  beyond: [number, number][];
+}
+/**
+ * How far the hub has got with what robots number.
+ */
+export interface StreamPositions {
+  items: StreamPosition[];
 }
 /**
  * What became of messages that were sent over HTTP; all of `committed` are in the store when this is answered.
