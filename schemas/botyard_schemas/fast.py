@@ -40,29 +40,27 @@ class FastTelemetry(msgspec.Struct, frozen=True, gc=False):
     ts: int
     type: Literal["telemetry"]
     body: Telemetry
-    robot_ts: int | None = None
-    unsynced: Any = None  # whose stamps are to be corrected: not for the short way
+    robot_ts: int | msgspec.UnsetType = msgspec.UNSET
+    unsynced: Any = msgspec.UNSET  # whose stamps are to be corrected: not for the short way
 
 
-# What the classes call optional may be absent, but not null.
-_NULLED = re.compile(rb'"(?:unit|robot_ts|unsynced)"\s*:\s*null').search
+# What a class calls optional may be absent, but not null.
+_NO_UNIT = re.compile(rb'"unit"\s*:\s*null').search
 
 _decode = msgspec.json.Decoder(FastTelemetry).decode
 
 
 def decode_telemetry(payload: bytes) -> FastTelemetry | None:
     """The message, or None when it is not telemetry as it usually is."""
-    if b"null" in payload and _NULLED(payload):
-        return None
     try:
         found = _decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if not 1 <= found.seq <= _WIDEST or not 0 <= found.ts <= _WIDEST:
         return None
-    if found.unsynced is not None:
+    if found.unsynced is not msgspec.UNSET:
         return None
-    if found.robot_ts is not None and not 0 <= found.robot_ts <= _WIDEST:
+    if isinstance(found.robot_ts, int) and not 0 <= found.robot_ts <= _WIDEST:
         return None
     return found
 
@@ -113,10 +111,10 @@ class Vocabulary:
                     self._known.clear()
                 self._known.add((channel.name, channel.type, channel.unit))
 
-    def sound(self, body: Telemetry, lowest: int, highest: int) -> int:
+    def sound(self, body: Telemetry, lowest: int, highest: int, payload: bytes) -> int:
         """The number of samples in a body that keeps the contract and whose times are between `lowest` and `highest`,
-        relative to the envelope's; -1 when that cannot be said here."""
-        known, samples = self._known, 0
+        relative to the envelope's; -1 when that cannot be said here. `payload` is the message it is from."""
+        known, samples, units = self._known, 0, True
         groups = body.groups
         if not 1 <= len(groups) <= 1024:
             return -1
@@ -131,16 +129,19 @@ class Vocabulary:
             if not 1 <= len(group.channels) <= 4096:
                 return -1
             for channel in group.channels:
-                values = channel.values
-                if len(values) != count or (channel.name, channel.type, channel.unit) not in known:
+                values, kind, unit = channel.values, channel.type, channel.unit
+                if len(values) != count or (channel.name, kind, unit) not in known:
                     return -1
-                if count == 1 and type(values[0]) is float and channel.type == "number":
+                if unit is None:
+                    units = False
+                if count == 1 and type(values[0]) is float and kind == "number":
                     samples += 1  # the most usual one
                 elif (found := _samples(channel)) < 0:
                     return -1
                 else:
                     samples += found
-        return samples
+        # looked for only where it can be: this costs as much as several channels
+        return samples if units or b"null" not in payload or not _NO_UNIT(payload) else -1
 
 
 def _samples(channel: Channel) -> int:

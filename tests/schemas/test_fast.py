@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,10 +30,11 @@ def short_way(payload: bytes) -> tuple[Envelope, int] | None:
         return None
     vocabulary = Vocabulary()
     vocabulary.learn(found.body)
-    samples = vocabulary.sound(found.body, -WIDE, WIDE)
+    samples = vocabulary.sound(found.body, -WIDE, WIDE, payload)
     if samples < 0:
         return None
-    envelope = Envelope(found.robot, found.ts, found.body, found.epoch, found.seq, found.robot_ts)
+    robot_ts = None if found.robot_ts is msgspec.UNSET else found.robot_ts
+    envelope = Envelope(found.robot, found.ts, found.body, found.epoch, found.seq, robot_ts)
     return envelope, samples
 
 
@@ -175,6 +177,7 @@ def test_unusual_column_is_left_to_the_long_way(column: dict[str, Any]) -> None:
         {"type": "state"},
         {"body": {"groups": []}},
         {"unsynced": {"boot": "b", "steady": 1}},
+        {"unsynced": None},
     ],
     ids=str,
 )
@@ -183,13 +186,14 @@ def test_unusual_envelope_is_left_to_the_long_way(changes: dict[str, Any]) -> No
 
 
 def test_channel_that_was_not_seen_before_and_time_out_of_bounds_are_left_to_the_long_way() -> None:
-    found = decode_telemetry(telemetry({"values": [1.5, 2.5]}))
+    payload = telemetry({"values": [1.5, 2.5]})
+    found = decode_telemetry(payload)
     assert found is not None
     vocabulary = Vocabulary()
-    assert vocabulary.sound(found.body, -10, 10) == -1
+    assert vocabulary.sound(found.body, -10, 10, payload) == -1
     vocabulary.learn(found.body)
-    assert vocabulary.sound(found.body, -10, 10) == 2
-    assert vocabulary.sound(found.body, -10, 0) == vocabulary.sound(found.body, 1, 10) == -1
+    assert vocabulary.sound(found.body, -10, 10, payload) == 2
+    assert vocabulary.sound(found.body, -10, 0, payload) == vocabulary.sound(found.body, 1, 10, payload) == -1
 
 
 # --- heartbeats

@@ -16,6 +16,7 @@ from botyard.fleet.admission import Admission, Admitted
 from botyard.fleet.fleet import Fleet
 from botyard.fleet.presence import DEFAULT_INTERVAL, Standing
 from botyard.fleet.record import RobotRecord
+from botyard.ingest.batch import OpenBatch
 from botyard.ingest.committer import Committer
 from botyard.ingest.times import TimeCheck
 from botyard.ingest.tracker import EpochTracker, Seen, Tracker
@@ -78,6 +79,7 @@ class Express:
         self._accepted = self._duplicate = self._out_of_order = self._samples = 0
         self._now = 0.0
         self._listened = False
+        self._batch: OpenBatch
         self._received = -1
         self._window = 0, 0
 
@@ -97,6 +99,7 @@ class Express:
         """Look at what is the same for a group of messages, which are taken without a pause."""
         self._now = self._clock.monotonic()
         self._listened = self._bus.listened(SamplesReceived)
+        self._batch = self._committer.batch
 
     def take(self, message: Inbound) -> bool:
         """Take a message in; False when it is not for this line, and then nothing was changed."""
@@ -117,26 +120,31 @@ class Express:
         ts = found.ts
         if not lowest <= ts <= highest:
             return False
-        samples = self._vocabulary.sound(found.body, lowest - ts, highest - ts)
+        body = found.body
+        samples = self._vocabulary.sound(body, lowest - ts, highest - ts, message.payload)
         if samples < 0:
             return False
-        batch = self._committer.batch
-        batch.touch(*lane.key, message.transport)
-        seen = lane.tracker.offer(found.seq)
-        if lane.tracker.given_up:
+        batch, tracker = self._batch, lane.tracker
+        batch.touch(lane.key, message.transport)
+        seen = tracker.offer(found.seq)
+        if tracker.given_up:
             self._say_given_up(*lane.key)
-        if seen is Seen.DUPLICATE:
-            self._duplicate += 1
-            return True
-        if seen is Seen.OUT_OF_ORDER:
+        if seen is not Seen.NEW:
+            if seen is Seen.DUPLICATE:
+                self._duplicate += 1
+                return True
             self._out_of_order += 1
-        batch.keep(lane.shard, message.payload, ts, found.body, samples)
+        batch.keep(lane.shard, message.payload, ts, body, samples)
         self._samples += samples
         self._accepted += 1
-        self._observe(lane, message)
+        record, now = lane.record, self._now
+        if now >= lane.next_sign or record.presence.standing is not Standing.ONLINE:
+            self._observe(lane, message)
+        else:
+            record.last_seen, record.presence.heard = message.received, now
         if self._listened:
             robot = lane.robot
-            self._bus.publish(SamplesReceived(actor=robot_actor(robot), robot=robot, ts=ts, body=found.body))
+            self._bus.publish(SamplesReceived(actor=robot_actor(robot), robot=robot, ts=ts, body=body))
         return True
 
     def _beat(self, message: Inbound) -> bool:
@@ -170,10 +178,7 @@ class Express:
         self._committer.wake()
 
     def _observe(self, lane: Lane, message: Inbound) -> None:
-        record, now = lane.record, self._now
-        if now >= lane.next_sign or record.presence.standing is not Standing.ONLINE:
-            lane.next_sign = now + max(SEEN_EVERY, len(self._lanes) / SEEN_PER_SECOND)
-            self._fleet.sign_of_life(lane.robot, message)
-            self._in_order(lane.robot)
-        else:
-            record.last_seen, record.presence.heard = message.received, now
+        """Let the fleet hear of it."""
+        lane.next_sign = self._now + max(SEEN_EVERY, len(self._lanes) / SEEN_PER_SECOND)
+        self._fleet.sign_of_life(lane.robot, message)
+        self._in_order(lane.robot)

@@ -236,7 +236,7 @@ class Ingest:
             seen = self._tracker.offer(robot, envelope.epoch, envelope.seq)
             if seen is Seen.DUPLICATE:
                 self.counters["duplicate"] += 1
-                self._committer.batch.touch(robot, envelope.epoch, message.transport)
+                self._committer.batch.touch((robot, envelope.epoch), message.transport)
                 return self._committer.receipt("duplicate")
             if seen is Seen.OUT_OF_ORDER:
                 self.counters["out_of_order"] += 1
@@ -245,7 +245,7 @@ class Ingest:
             samples = batch.add(envelope, message.transport, encode(envelope))
             for epoch, first, last in given_up(envelope):
                 self._tracker.settle(robot, epoch, first, last)
-                batch.touch(robot, epoch, message.transport)
+                batch.touch((robot, epoch), message.transport)
             self._say_given_up(robot, envelope.epoch)
             self.counters["samples"] += samples
             if self._fleet.observe(envelope, message):
@@ -311,7 +311,7 @@ class Ingest:
         """Note the number of a refused message; a receipt when it had been noted before."""
         robot, epoch, seq = number
         seen = self._tracker.offer(robot, epoch, seq)
-        self._committer.batch.touch(robot, epoch, message.transport)
+        self._committer.batch.touch((robot, epoch), message.transport)
         self._say_given_up(robot, epoch)
         if seen is not Seen.DUPLICATE:
             return None

@@ -45,12 +45,12 @@ class Mark(msgspec.Struct, frozen=True, array_like=True):
 _encoder = msgspec.msgpack.Encoder()
 
 
-def frame(message: Request | Answer) -> bytes:
+def frame(message: Request | Answer) -> bytearray:
     """The message as it travels. Raises OverflowError beyond 4 GiB."""
     buffer = bytearray(LENGTH)
     _encoder.encode_into(message, buffer, LENGTH)
     buffer[:LENGTH] = (len(buffer) - LENGTH).to_bytes(LENGTH, "big")
-    return bytes(buffer)
+    return buffer
 
 
 def read(stream: BinaryIO) -> bytes | None:

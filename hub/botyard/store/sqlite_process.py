@@ -111,7 +111,7 @@ def arguments() -> tuple[Path, bytes]:
     return Path(sys.argv[1]), sys.argv[2].encode() if len(sys.argv) == 3 else b"{}"
 
 
-def _send(pipe: int, content: bytes) -> None:
+def _send(pipe: int, content: bytes | bytearray) -> None:
     left = memoryview(content)
     while left:
         left = left[os.write(pipe, left) :]

@@ -9,12 +9,13 @@ import asyncio
 import contextlib
 import itertools
 import ssl
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from botyard.transport import packets
 from botyard.transport.packets import Kind, Other, PacketError, Parser, Publish
+from botyard_schemas.clock import SystemClock
 
 KEEPALIVE = 20
 CONNECT_WITHIN = 5.0
@@ -39,13 +40,23 @@ class Login:
     password: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What the messages of a connection say of where they come from; `now` gives the time they come at."""
+
+    transport: str = "mqtt"
+    peer: str | None = None
+    now: Callable[[], int] = SystemClock().now
+
+
 class Connection(asyncio.Protocol):
     """One connection. Made by `connected`; when it is lost, everything that waits for it raises MqttError."""
 
-    def __init__(self, max_packet: int = packets.MAX_PACKET) -> None:
+    def __init__(self, origin: Origin, max_packet: int = packets.MAX_PACKET) -> None:
         loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
-        self._parser = Parser(max_packet)
+        self._parser = Parser(max_packet, origin.transport, origin.peer)
+        self._now = origin.now
         self._waiting: list[Publish] = []
         self._waiting_bytes = 0
         self._paused = False
@@ -67,7 +78,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._heard = asyncio.get_running_loop().time()
         try:
-            publishes, others = self._parser.feed(data)
+            publishes, others = self._parser.feed(data, self._now())
             for other in others:
                 self._take(other)
         except PacketError as error:
@@ -225,14 +236,21 @@ class Connection(asyncio.Protocol):
 
 @asynccontextmanager
 async def connected(
-    host: str, port: int, login: Login, tls: ssl.SSLContext | None = None, max_packet: int = packets.MAX_PACKET
+    host: str,
+    port: int,
+    login: Login,
+    tls: ssl.SSLContext | None = None,
+    origin: Origin = Origin(),
+    max_packet: int = packets.MAX_PACKET,
 ) -> AsyncIterator[Connection]:
     """A connection for as long as the block lasts. Raises MqttError when it cannot be made, or is lost meanwhile."""
     try:
         async with asyncio.timeout(CONNECT_WITHIN):
             loop = asyncio.get_running_loop()
             try:
-                _, connection = await loop.create_connection(lambda: Connection(max_packet), host, port, ssl=tls)
+                _, connection = await loop.create_connection(
+                    lambda: Connection(origin, max_packet), host, port, ssl=tls
+                )
             except UnicodeError as error:
                 raise MqttError(f"{host!r} is no name that a host can have") from error
             except (ValueError, OverflowError) as error:

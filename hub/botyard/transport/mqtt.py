@@ -15,8 +15,8 @@ from botyard.core.actor import HUB
 from botyard.core.config import Config, is_loopback
 from botyard.core.events import RobotRemoved, RobotRetired, TransportChanged
 from botyard.core.tasks import Tasks
-from botyard.plugin.api import AuthProvider, Inbound, Inbox, PluginContext, Transport, hookimpl
-from botyard.transport.client import Connection, Login, MqttError, connected
+from botyard.plugin.api import AuthProvider, Inbox, PluginContext, Transport, hookimpl
+from botyard.transport.client import Connection, Login, MqttError, Origin, connected
 from botyard.transport.embedded import MAX_PAYLOAD, BrokerSettings, EmbeddedBroker
 from botyard_schemas import Envelope, encode, topics
 
@@ -174,19 +174,16 @@ class MqttTransport(Transport):
         address, config = self._address, self._context.config
         ca = config.base / config.broker.ca if config.broker.ca else None
         login = Login(f"botyard-hub-{secrets.token_hex(4)}", address.username, address.password)
-        return connected(
-            address.host, address.port, login, ssl.create_default_context(cafile=ca) if address.tls else None
-        )
+        tls = ssl.create_default_context(cafile=ca) if address.tls else None
+        origin = Origin(self.name, self._peer, self._context.clock.now)
+        return connected(address.host, address.port, login, tls, origin)
 
     async def _read(self, client: Connection) -> None:
         while True:
             taken = await client.received()
-            at = self._context.clock.now()
             for start in range(0, len(taken), SLICE):
                 some = taken[start : start + SLICE]
-                await self._inbox.receive_all(
-                    [Inbound(one.topic, one.payload, at, self.name, self._peer, one.retained) for one in some]
-                )
+                await self._inbox.receive_all(some)
                 client.confirm(some)
                 await asyncio.sleep(0)
 

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import msgspec
+from botyard.plugin.api import Inbound
 
 # Of a longer message only so much is kept: it is refused anyway, and its length must not be ours in memory.
 MAX_PACKET = 32 * 1024 * 1024
@@ -46,13 +46,10 @@ class PacketError(ValueError):
     """The stream is not MQTT as a broker sends it."""
 
 
-class Publish(msgspec.Struct, frozen=True, gc=False):
-    """A message. `identifier` is 0 at QoS 0; `retained` says that the broker had kept it from before."""
+class Publish(Inbound, frozen=True, gc=False):
+    """A message, ready for the inbox. `identifier` is the broker's, 0 at QoS 0."""
 
-    topic: str
-    payload: bytes
-    identifier: int
-    retained: bool = False
+    identifier: int = 0
 
 
 class Other(NamedTuple):
@@ -70,11 +67,14 @@ class Parser:
     """Takes a stream apart, whatever pieces it comes in.
 
     Of a message of more than `max_packet` bytes only the first `max_packet` are kept, header and topic included: its
-    payload is cut off there.
+    payload is cut off there. `transport` and `peer` are what its messages say of where they come from.
     """
 
-    def __init__(self, max_packet: int = MAX_PACKET) -> None:
+    def __init__(self, max_packet: int = MAX_PACKET, transport: str = "mqtt", peer: str | None = None) -> None:
         self._max_packet = max_packet
+        self._transport = transport
+        self._peer = peer
+        self._received = 0
         self._topics: dict[bytes, str] = {}
         # The beginning of a packet, in the pieces it came in, which are joined once all `_needed` bytes are there:
         # joining them at each read would take quadratic time.
@@ -84,8 +84,9 @@ class Parser:
         # Bytes that are still to come of a message that is too long, and not kept.
         self._dropping = 0
 
-    def feed(self, data: bytes) -> tuple[list[Publish], list[Other]]:
-        """The packets that are complete now. Raises PacketError."""
+    def feed(self, data: bytes, received: int = 0) -> tuple[list[Publish], list[Other]]:
+        """The packets that are complete now, with the time at which they are. Raises PacketError."""
+        self._received = received
         publishes: list[Publish] = []
         others: list[Other] = []
         if self._dropping:
@@ -158,10 +159,12 @@ class Parser:
         topic = self._topics.get(raw)
         if topic is None:
             topic = self._topic(raw)
-        retained = bool(first & 0x01)
-        if not with_identifier:
-            return Publish(topic, buffer[after:stop], 0, retained)
-        return Publish(topic, buffer[after + 2 : stop], buffer[after] << 8 | buffer[after + 1], retained)
+        identifier = 0
+        if with_identifier:
+            identifier = buffer[after] << 8 | buffer[after + 1]
+            after += 2
+        received, transport, peer = self._received, self._transport, self._peer
+        return Publish(topic, buffer[after:stop], received, transport, peer, first & 0x01 == 1, identifier)
 
     def _topic(self, raw: bytes) -> str:
         try:
