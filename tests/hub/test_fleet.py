@@ -349,7 +349,7 @@ async def test_robot_removed_during_its_own_admission_does_not_end_the_hub(
             await real(robot)
 
         flaky()._store.remove_robot = slow
-        async with running.hub.fleet._meeting:  # another robot is being asked about
+        async with running.hub.fleet._doors.setdefault("r", asyncio.Lock()):  # another connection is asked about
             sending = asyncio.create_task(robot.post(samples(robot, 1)))
             await asyncio.sleep(0)
             removing = asyncio.create_task(running.api.delete("/api/v1/robots/r"))

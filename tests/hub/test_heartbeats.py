@@ -11,7 +11,7 @@ import pytest
 from botyard.core.actor import HUB
 from botyard.fleet.record import RobotRecord
 from botyard.plugin.api import Inbound
-from botyard.testing import FakeRobot, VirtualClock, running_hub
+from botyard.testing import FakeRobot, VirtualClock, running_hub, wait_until
 from botyard_schemas import topics
 
 
@@ -37,7 +37,7 @@ async def test_heartbeats_on_the_short_way_leave_the_same_behind_as_on_the_long_
             taken.append(message)
             return await long_way(message, token)
 
-        ingest.receive = noted  # type: ignore[method-assign]
+        ingest.receive = ingest._lobby._receive = noted  # type: ignore[method-assign]
         for _ in range(300):
             await clock.advance(dice.choice((0.1, 1.0, 5.0, 20.0, 60.0)))
             body: dict[str, Any] = {"status": dice.choice(("online",) * 30 + ("offline",))}
@@ -46,6 +46,7 @@ async def test_heartbeats_on_the_short_way_leave_the_same_behind_as_on_the_long_
             body["interval"] = dice.choice((5.0,) * 30 + (10.0,))
             retained = dice.random() < 0.03
             await ingest.receive_all([presence(short, clock.now(), retained=retained, **body)])
+            await wait_until(lambda: "short" not in ingest._lobby)
             await long_way(presence(long, clock.now(), retained=retained, **body))
             if dice.random() < 0.03 and fleet.get("short"):
                 accepted = dice.random() < 0.8
@@ -63,6 +64,7 @@ async def test_heartbeat_of_a_robot_that_fell_silent_brings_it_back(tmp_path: Pa
         for pause, status in ((0.0, "online"), (5.0, "online"), (120.0, "offline")):
             if status == "online":
                 await running.hub.ingest.receive_all([presence(robot, clock.now(), interval=5.0)])
+                await wait_until(lambda: running.hub.fleet.get("r"))
             await clock.advance(pause)
         record = running.hub.fleet.get("r")
         assert record

@@ -17,7 +17,7 @@ class Tasks:
 
     def __init__(self) -> None:
         self._group = asyncio.TaskGroup()
-        self._running: list[asyncio.Task[Any]] = []
+        self._running: set[asyncio.Task[Any]] = set()
         self._whole: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
@@ -35,7 +35,9 @@ class Tasks:
 
     def start(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         """Run a task until it ends or `cancel` is called."""
-        self._running.append(self._group.create_task(coroutine, name=name))
+        task = self._group.create_task(coroutine, name=name)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
     async def whole(self, coroutine: Coroutine[Any, Any, T], name: str) -> T:
         """Do something that must not stop half way: it goes on when the caller is cancelled. Raises what it raises."""
@@ -50,7 +52,7 @@ class Tasks:
 
     def cancel(self) -> None:
         """Tell all tasks to end."""
-        for task in self._running:
+        for task in tuple(self._running):
             task.cancel()
 
 

@@ -5,6 +5,7 @@ import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -25,6 +26,8 @@ from botyard_schemas.clock import Clock
 
 # Robots that wait to be accepted; more are refused, so that a stranger cannot fill the hub with names.
 MAX_PENDING = 1000
+# Robots that the auth providers are asked about at once.
+MOST_QUESTIONS = 100
 # A removal waits so long for what the robot sent last; and when a provider failed, nobody is asked about the robot
 # again for so long: seconds.
 SETTLED_WITHIN = 5.0
@@ -43,7 +46,10 @@ class Fleet:
         self._robots: dict[str, RobotRecord] = {}
         # by robot: on which connection (transport, peer, token) it came last, and what was decided about that
         self._admissions: dict[str, Admitted] = {}
-        self._meeting = asyncio.Lock()
+        self._adding = asyncio.Lock()
+        # a robot is asked about once at a time, and so many robots at once
+        self._doors: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._questions = asyncio.Semaphore(MOST_QUESTIONS)
         self._undecided: dict[str, float] = {}
         self._removing: set[str] = set()
         self._rows = Rows(store, clock)
@@ -125,11 +131,12 @@ class Fleet:
     async def _meet(
         self, message: Inbound, robot: str, token: str | None, session: str | None
     ) -> tuple[Admission, str]:
-        async with self._meeting:
+        async with self._doors.setdefault(robot, asyncio.Lock()):
             if self._clock.monotonic() < self._undecided.get(robot, -math.inf):  # each question may take seconds
                 return Admission.UNDECIDED, "the access check failed, see the hub's log"
             connection = Connection("robot", message.transport, message.peer, token=token, robot=robot)
-            access = await authenticate(self._auth, connection)
+            async with self._questions:
+                access = await authenticate(self._auth, connection)
             if robot in self._removing:  # asked after all waiting, since what is kept below outlives this call
                 return Admission.REFUSED, "the robot is being removed"
             if isinstance(access, Failed):
@@ -146,25 +153,35 @@ class Fleet:
             return decision
 
     async def _register(self, robot: str) -> tuple[Admission, str]:
-        record = self._robots.get(robot)
-        if record is None:
-            pending = sum(not known.row.accepted and not known.retired for known in self._robots.values())
-            if not self._config.auto_accept and pending >= MAX_PENDING:
-                return Admission.REFUSED, f"{pending} robots wait to be accepted already"
-            row = RobotRow(id=robot, created=self._clock.now(), name=robot, type="", accepted=self._config.auto_accept)
-            try:
-                await self._store.add_robot(row)
-            except KeyError:  # the store has it although this hub does not: something ended half way once
-                row = next(known for known in await self._store.robots() if known.id == robot)
-            record = self._robots[robot] = self._new_record(row)
-            how = "takes part" if row.accepted else "waits to be accepted"
-            self._notes.write(robot, robot_actor(robot), "robot.registered", f"first contact; the robot {how}")
-            self._bus.publish(RobotChanged(actor=robot_actor(robot), robot=robot))
+        if robot not in self._robots:
+            async with self._adding:
+                if refused := await self._add(robot):
+                    return Admission.REFUSED, refused
+        record = self._robots[robot]
         if record.retired:
             return Admission.RETIRED, f"the robot is retired; `botyard robots return {robot}` lets it take part again"
         if record.row.accepted:
             return Admission.ACCEPTED, ""
         return Admission.PENDING, "the robot waits to be accepted"
+
+    async def _add(self, robot: str) -> str | None:
+        """Register a robot that is new. Gives why it is refused, if it is. Raises StoreError."""
+        if robot in self._robots:  # somebody else did it meanwhile
+            return None
+        if not self._config.auto_accept:
+            pending = sum(not known.row.accepted and not known.retired for known in self._robots.values())
+            if pending >= MAX_PENDING:
+                return f"{pending} robots wait to be accepted already"
+        row = RobotRow(id=robot, created=self._clock.now(), name=robot, type="", accepted=self._config.auto_accept)
+        try:
+            await self._store.add_robot(row)
+        except KeyError:  # the store has it although this hub does not: something ended half way once
+            row = next(known for known in await self._store.robots() if known.id == robot)
+        self._robots[robot] = self._new_record(row)
+        how = "takes part" if row.accepted else "waits to be accepted"
+        self._notes.write(robot, robot_actor(robot), "robot.registered", f"first contact; the robot {how}")
+        self._bus.publish(RobotChanged(actor=robot_actor(robot), robot=robot))
+        return None
 
     def admitted(self, robot: str) -> Admitted | None:
         """What was decided about the robot's last connection; the same object for as long as it stands."""
@@ -234,7 +251,7 @@ class Fleet:
         return await self._tasks.whole(self._create(row, actor), f"hub.fleet.create {row.id}")
 
     async def _create(self, row: RobotRow, actor: Actor) -> RobotRecord:
-        async with self._meeting:
+        async with self._adding:
             if row.id in self._robots:
                 raise KeyError(row.id)
             await self._store.add_robot(row)

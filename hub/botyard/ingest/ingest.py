@@ -16,6 +16,7 @@ from botyard.ingest.committer import RETRY_AFTER, Committer, Receipt
 from botyard.ingest.correction import Correction, Uncertain, uncertain_row
 from botyard.ingest.express import Express
 from botyard.ingest.given_up import given_up, restamped
+from botyard.ingest.lobby import Lobby
 from botyard.ingest.refusal import (
     KEPT_DETAIL,
     KEPT_TOPIC,
@@ -77,6 +78,7 @@ class Ingest:
         self._recent: deque[Inbound | Recent] = deque(maxlen=RECENT)
         self._tracker = Tracker()
         self._committer = Committer(config, store, bus, clock, self._tracker, self.counters)
+        self._lobby = Lobby(self.receive)
         self._express = Express(
             self._times,
             fleet,
@@ -93,11 +95,13 @@ class Ingest:
         self._tracker.load(await self._store.positions())
         await self._watch.__aenter__()
         await self._committer.__aenter__()
+        await self._lobby.__aenter__()
         self._unsubscribe = self._bus.subscribe(RobotRemoved, lambda removed: self._forget(removed.robot))
         return self
 
     async def __aexit__(self, *exc: Any) -> None:
         self._unsubscribe()
+        await self._lobby.__aexit__(*exc)
         await self._watch.__aexit__(*exc)
         await self._committer.__aexit__(*exc)
 
@@ -125,18 +129,45 @@ class Ingest:
         await self._committer.room()
         self._express.begin()
         express, remember = self._express.take, self._recent.append
-        limit = self._config.max_message_bytes
+        limit, lobby = self._config.max_message_bytes, self._lobby
         taken = 0
         for message in messages:
             size = len(message.payload)
-            if size <= limit and express(message):
+            fits = size <= limit  # what does not is refused, whoever sent it
+            if fits and lobby and self._follows(message):
+                continue
+            if fits and express(message):
                 taken += 1
                 remember(message if size <= RECENT_PAYLOAD else _remembered(message))
-            else:
+            elif not (fits and self._calls(message)):
                 await self.receive(message)
                 self._express.begin()  # that may have taken a while
         self.counters["received"] += taken
         self._express.settle()
+
+    def _follows(self, message: Inbound) -> bool:
+        """Whether its robot is just being let in; then it waits there, too."""
+        address = topics.parse(message.topic)
+        return address is not None and address.robot in self._lobby and self._park(address.robot, message)
+
+    def _calls(self, message: Inbound) -> bool:
+        """Whether its robot may have to be let in first; then it waits for that where it holds up nobody else."""
+        address = topics.parse(message.topic)
+        if address is None or ((message.retained or not message.payload) and self._is_memory(message)):
+            return False
+        session = None
+        if address.type == "presence":
+            try:
+                session = session_of(parse(message.payload, limit=self._config.max_message_bytes))
+            except WireError:
+                return False
+        known = self._fleet.admission(message, address.robot, session=session)
+        return known is None and self._park(address.robot, message)
+
+    def _park(self, robot: str, message: Inbound) -> bool:
+        if not self._lobby.park(robot, message):
+            self.counters["waits_for_access"] += 1  # the robot keeps it, and sends it again
+        return True
 
     async def receive(self, message: Inbound, token: str | None = None) -> Receipt:
         """Take a message in; see `Inbox`. `token` is what the sender gave to prove itself, if the transport knows."""
