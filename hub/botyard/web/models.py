@@ -11,7 +11,7 @@ import msgspec
 from botyard.fleet.sites import Site
 from botyard.store.base import CommandStatus
 from botyard.store.holdings import ClassName, Engine
-from botyard_schemas.calibration import Profile
+from botyard_schemas.calibration import Axes, Linear, Motor, Polynomial, Profile, Wheels
 from botyard_schemas.messages import CalibrationStatus, ReportStatus, State, ValueType
 
 Registration = Literal["pending", "accepted", "retired"]
@@ -177,6 +177,10 @@ class CommandCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     args: dict[str, Any] = {}
     expires_in: float = 60.0
     id: str | None = None
+
+
+# For the dashboard: `tools.gen` makes its types of everything that is declared here.
+CorrectionView = Linear | Polynomial | Axes | Motor | Wheels
 
 
 class CalibrationProfile(msgspec.Struct, frozen=True, kw_only=True):
