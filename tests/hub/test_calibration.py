@@ -1,8 +1,11 @@
 """A robot's calibration as the hub knows it: from its state and its events, and changed by commands."""
 
+import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
+from botyard.store.base import Batch, EventRow
 from botyard.testing import FakeRobot, RunningHub, VirtualClock, running_hub
 from tests.hub.support import get, problem
 
@@ -73,6 +76,7 @@ async def test_events_that_hold_rubbish_are_passed_over(tmp_path: Path) -> None:
         rubbish: list[dict[str, Any]] = [
             {"profile": 7},
             {"profile": {"name": 7}},
+            {"profile": {"name": ["force"], "version": {}}},
             {"profiles": {}},
             {"profiles": [None, [], {}]},
             {},
@@ -83,6 +87,38 @@ async def test_events_that_hold_rubbish_are_passed_over(tmp_path: Path) -> None:
         found = await get(running, "robots/r/calibration")
         assert [one["name"] for one in found["profiles"]] == ["force"]
         assert (found["hash"], found["ts"]) == (None, None)
+
+
+async def test_hub_does_not_stand_still_for_the_history_of_a_robot_that_was_started_often(tmp_path: Path) -> None:
+    starts = 400
+    profiles = [profile(1, f"p{n}", note="x" * 500) for n in range(64)]
+    rows = [
+        EventRow(
+            ts=n, robot="r", actor="robot:r", name="calibration.loaded", severity="info", data={"profiles": profiles}
+        )
+        for n in range(starts)
+    ]
+    longest = began = time.thread_time()
+
+    async def watch() -> None:
+        nonlocal longest
+        longest, last = 0.0, time.thread_time()
+        while True:
+            await asyncio.sleep(0)
+            longest, last = max(longest, time.thread_time() - last), time.thread_time()
+
+    async with running_hub(tmp_path, clock=VirtualClock()) as running:
+        await running.robot("r").state(mode="auto", health="ok")
+        await running.transport.committed()
+        for at in range(0, starts, 40):
+            await running.hub.store.commit(Batch(events=rows[at : at + 40]))
+        await get(running, "robots/r/calibration")  # what is done once only is done by now
+        watching, began = asyncio.create_task(watch()), time.thread_time()
+        assert len((await get(running, "robots/r/calibration"))["profiles"]) == 64
+        whole = time.thread_time() - began
+        watching.cancel()
+    # By the processor's time, so that nobody else on the machine counts.
+    assert longest < whole / 4
 
 
 async def test_robot_without_calibration_has_none_and_a_stranger_is_not_found(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """What robots are calibrated by, and the versions of it. The hub knows what robots tell: the state says what is
 applied, and events hold each version (`calibration.changed`, `.loaded`, `.versions`). Changes are commands."""
 
-from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -18,8 +18,11 @@ from botyard_schemas.messages import ProfileState
 
 blueprint = Blueprint("calibration", __name__, url_prefix="/api/v1/robots/<robot>/calibration")
 
-# Events that are looked at, and versions of a profile of which it is said whether they are known.
-PAGE, PAGES, LOOKED_FOR = 500, 8, 100
+# Events that are looked at, in pages so small that the hub does not stand still for one (each start of a robot is an event
+# with all its profiles); and versions of a profile of which it is said whether they are known.
+PAGE, PAGES, LOOKED_FOR = 40, 100, 100
+
+Known = dict[str, dict[int, Profile]]
 
 
 @blueprint.get("")
@@ -31,7 +34,7 @@ async def get_calibration(robot: str) -> Response:
     `calibration.set`, `calibration.rollback`, `calibration.remove`; `calibration.history` lets the robot send all its
     versions again."""
     record = record_of(robot)
-    known = _by_name(await _told(robot))
+    known = await _told(robot)
     state = record.state.calibration if record.state else None
     standing = state.profiles if state else {}
     names = sorted({*known, *standing})
@@ -45,38 +48,33 @@ async def get_calibration(robot: str) -> Response:
     )
 
 
-async def _told(robot: str) -> list[StoredEvent]:
-    """The robot's events about its calibration, newest first."""
-    events: list[StoredEvent] = []
+async def _told(robot: str) -> Known:
+    """The versions that the robot's events hold, by name and number."""
+    known: Known = {}
     cursor: str | None = None
     for _ in range(PAGES):
         page = await the_hub().store.events(robot=robot, name="calibration", limit=PAGE, cursor=cursor)
-        events += page.items
+        for event in page.items:
+            _take(event, known)
         cursor = page.next
         if cursor is None:
             break
-    return events
+    return known
 
 
-def _by_name(events: Iterable[StoredEvent]) -> dict[str, dict[int, Profile]]:
-    """The versions that the events hold, by name and number. What was told last counts: a robot whose history was lost
-    begins again at 1."""
-    found: dict[str, dict[int, Profile]] = {}
-    for event in events:
-        for profile in _profiles(event):
-            found.setdefault(profile.name, {}).setdefault(profile.version, profile)
-    return found
-
-
-def _profiles(event: StoredEvent) -> Iterator[Profile]:
-    """The versions in one event; what is none is passed over, since events may hold anything."""
+def _take(event: StoredEvent, known: Known) -> None:
+    """Add the versions in an event. What was told last, and so comes first, counts: a robot whose history was lost
+    begins again at 1. What is no profile is passed over, since events may hold anything."""
     several: Any = event.data.get("profiles")
     for written in [event.data.get("profile"), *(several if isinstance(several, list) else ())]:
-        if isinstance(written, dict):
-            try:
-                yield msgspec.convert(written, Profile)
-            except msgspec.ValidationError:
-                continue
+        if not isinstance(written, dict):
+            continue
+        name, version = written.get("name"), written.get("version", 1)
+        if isinstance(name, str) and isinstance(version, int) and version in known.get(name, ()):
+            continue
+        with suppress(msgspec.ValidationError):
+            profile = msgspec.convert(written, Profile)
+            known.setdefault(profile.name, {}).setdefault(profile.version, profile)
 
 
 def _profile(name: str, standing: ProfileState | None, versions: dict[int, Profile]) -> CalibrationProfile:
