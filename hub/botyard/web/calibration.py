@@ -18,8 +18,8 @@ from botyard_schemas.messages import ProfileState
 
 blueprint = Blueprint("calibration", __name__, url_prefix="/api/v1/robots/<robot>/calibration")
 
-# Events that are looked at, in pages so small that the hub does not stand still for one (each start of a robot is an event
-# with all its profiles); and versions of a profile of which it is said whether they are known.
+# Events that are looked at, in pages so small that the hub does not stand still for one: each start of a robot is an
+# event with all its profiles. And versions of a profile of which it is said whether they are known.
 PAGE, PAGES, LOOKED_FOR = 40, 100, 100
 
 Known = dict[str, dict[int, Profile]]
