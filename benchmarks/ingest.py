@@ -2,6 +2,7 @@
 
 Each round publishes the same messages through the same broker, first to the bare subscriber and then to the hub. The
 hub's time ends when every message is committed. The medians and their ratio are printed and saved in artifacts/.
+`--broker mosquitto` takes Mosquitto instead of the broker that the hub embeds.
 """
 
 import argparse
@@ -12,10 +13,11 @@ import time
 import httpx
 import psutil
 
-from benchmarks.machine import broker, hub, line, process, save
+from benchmarks.machine import broker, hub, line, mosquitto, process, save
 
 ROBOTS = 20
 CHANNELS = 4
+BROKERS = {"embedded": broker, "mosquitto": mosquitto}
 
 
 async def bare(port: int, messages: int, sets: int, qos: int) -> float:
@@ -49,17 +51,18 @@ def _cpu(pid: int) -> float:
     return sum(one.user + one.system for one in times)
 
 
-async def measure(rounds: int, messages: int, sets: int, qos: int) -> dict[str, float]:
+async def measure(rounds: int, messages: int, sets: int, qos: int, name: str = "embedded") -> dict[str, float | str]:
     """One row of the table."""
     baseline, rates, cpu = [], [], []
     for _ in range(rounds):
-        async with broker() as running:
+        async with BROKERS[name]() as running:
             baseline.append(await bare(running.port, messages, sets, qos))
             rate, seconds = await committed(running.port, messages, sets, qos)
             rates.append(rate)
             cpu.append(seconds)
     middle = statistics.median(rates)
     return {
+        "broker": name,
         "qos": qos,
         "sample_sets_per_message": sets,
         "bare_messages_per_s": round(statistics.median(baseline)),
@@ -75,13 +78,15 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--messages", type=int, default=100_000)
+    parser.add_argument("--broker", choices=BROKERS, default="embedded")
     options = parser.parse_args()
     rows = []
     for qos, sets, share in ((0, 1, 1), (1, 1, 1), (0, 50, 5)):
-        row = await measure(options.rounds, options.messages // share, sets, qos)
+        row = await measure(options.rounds, options.messages // share, sets, qos, options.broker)
         rows.append(row)
-        print("  ".join(f"{name} {value:,}" for name, value in row.items()), flush=True)
-    save("ingest", rows)
+        told = (f"{name} {value if isinstance(value, str) else f'{value:,}'}" for name, value in row.items())
+        print("  ".join(told), flush=True)
+    save("ingest" if options.broker == "embedded" else f"ingest-{options.broker}", rows)
 
 
 if __name__ == "__main__":

@@ -4,24 +4,60 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 
 from botyard.transport.embedded import BrokerSettings, EmbeddedBroker
 
 
+class Listening(NamedTuple):
+    """Where a broker is."""
+
+    port: int
+
+
 @contextlib.asynccontextmanager
-async def broker() -> AsyncIterator[EmbeddedBroker]:
+async def broker() -> AsyncIterator[Listening]:
     """The broker that the hub embeds, here on its own, so that the baseline gets the same one."""
     with tempfile.TemporaryDirectory() as folder:
         settings = BrokerSettings(host="127.0.0.1", port=0, folder=Path(folder), max_payload=4 * 1024 * 1024)
         async with EmbeddedBroker(settings) as running:
-            yield running
+            yield Listening(running.port)
+
+
+@contextlib.asynccontextmanager
+async def mosquitto() -> AsyncIterator[Listening]:
+    """A Mosquitto as docs/operators/configuration.md says that one should be set up."""
+    binary = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+    port = free_port()
+    lines = (f"listener {port} 127.0.0.1", "allow_anonymous true", "max_queued_messages 0", "max_inflight_messages 0")
+    with tempfile.NamedTemporaryFile("w", suffix=".conf") as config:
+        config.write("\n".join((*lines, "")))
+        config.flush()
+        running = await asyncio.create_subprocess_exec(binary, "-c", config.name, stderr=asyncio.subprocess.DEVNULL)
+        try:
+            await _listens(port)
+            yield Listening(port)
+        finally:
+            running.terminate()
+            await running.wait()
+
+
+async def _listens(port: int) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.close()
+                return
+            await asyncio.sleep(0.05)
 
 
 @contextlib.asynccontextmanager
