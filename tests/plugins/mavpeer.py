@@ -40,6 +40,7 @@ class Peer:
         self.silent = self.deaf = self.frozen = False
         self.denies: dict[int, int] = {}
         self.works: dict[int, int] = {}
+        self.ignores: set[int] = set()  # what it says yes to, and does not do
         self.says: list[tuple[int, str]] = []
         self.received: list[Any] = []
         self.requests_int = True
@@ -279,6 +280,8 @@ class Peer:
         for number in range(self.works.get(command, 0)):
             self._ack(command, mavlink.MAV_RESULT_IN_PROGRESS, 10 * number)
         result = self.denies.get(command)
+        if result is None and command in self.ignores:
+            result = mavlink.MAV_RESULT_ACCEPTED
         if result is None:
             frame = getattr(message, "frame", mavlink.MAV_FRAME_GLOBAL)
             result = self._do(command, params, frame)

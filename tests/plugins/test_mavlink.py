@@ -26,7 +26,7 @@ from botyard_edge.driver import (
     DriverError,
     Geo,
 )
-from botyard_edge.stopping import Stopper
+from botyard_edge.stopping import STOP_WITHIN, Stopper
 from botyard_edge.testing import VirtualClock
 from botyard_plugins.mavlink.address import EXAMPLES
 from botyard_plugins.mavlink.geometry import METRES_PER_DEGREE
@@ -603,6 +603,35 @@ async def test_stop_that_the_vehicle_refuses_is_told(make_driver: Make) -> None:
         assert (name, severity) == ("mavlink.not_held", "critical")
         assert text is not None
         assert text.startswith("the vehicle does not hold its position: stop: MAV_CMD_DO_REPOSITION: the vehicle ref")
+
+
+@FLAVOURS
+@pytest.mark.parametrize("trouble", ["deaf", "obstinate", "slow disk"])
+async def test_stop_that_is_not_seen_to_hold_is_told_before_the_runtime_loses_patience(
+    make_driver: Make, flavour: Flavour, trouble: str
+) -> None:
+    async with flown(make_driver, flavour, ack_timeout=2.0) as flight:
+        await airborne(flight)
+        if trouble == "obstinate":  # it says yes, and does not
+            flight.peer.ignores = {mavlink.MAV_CMD_DO_REPOSITION, mavlink.MAV_CMD_DO_SET_MODE}
+            flight.peer.mode = "RTL"
+        else:
+            flight.peer.deaf = True
+        plain = flight.notes.event
+
+        async def slow(*args: Any, **rest: Any) -> None:
+            await flight.clock.sleep(60.0)
+            await plain(*args, **rest)
+
+        if trouble == "slow disk":
+            flight.notes.event = slow  # type: ignore[method-assign]
+        asked = flight.clock.monotonic()
+        with pytest.raises(DriverError, match="does not hold its position: it was told to, and is not seen to"):
+            await stopped(flight)
+        assert flight.clock.monotonic() - asked < STOP_WITHIN
+        if trouble == "slow disk":
+            await flight.clock.advance(60.0)
+        assert flight.events()[-1] == "mavlink.not_held"
 
 
 async def test_stop_of_a_vehicle_that_is_away_is_no_rest_only_where_it_was_under_way(make_driver: Make) -> None:

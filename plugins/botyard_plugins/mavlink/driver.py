@@ -28,6 +28,7 @@ from botyard_plugins.mavlink.link import GoneError, Link, SilentError
 from botyard_plugins.mavlink.order import Cockpit, Order, hold_message
 from botyard_plugins.mavlink.outgoing import Heard, Outgoing
 from botyard_plugins.mavlink.protocol import AnsweredError, Commands
+from botyard_plugins.mavlink.rest import TOLD_WITHIN, Asides, hold
 from botyard_plugins.mavlink.texts import Texts
 from botyard_plugins.mavlink.vehicle import Vehicle
 from botyard_plugins.mavlink.wires import Wire, make_wire
@@ -67,6 +68,7 @@ class MavlinkDriver(Driver):
         self._hold_wanted: int | None = None
         self._told = 0.0  # when position or attitude came last
         self._port: Port | None = None
+        self._asides = Asides(context.clock)
 
     async def __aenter__(self) -> Self:
         options = self.context.options
@@ -155,16 +157,15 @@ class MavlinkDriver(Driver):
         return vehicle.flies_itself and vehicle.modes is not None and vehicle.mode not in vehicle.modes.landing
 
     async def _come_to_rest(self) -> None:
-        """Raises DriverError, after it was told, when the vehicle does not hold."""
-        order = Order(self._cockpit, "stop", _nobody)
-        order.take_over()
+        """Raises DriverError, after it was told, when the vehicle is not seen to hold."""
         try:
-            await order.hold()
-        except (DriverError, SilentError, GoneError) as error:
-            sentence = f"the vehicle does not hold its position: {error}"
+            await hold(self._cockpit)
+        except DriverError as error:
             if self._port is not None:
-                await self._port.event("mavlink.not_held", "critical", sentence, data={"mode": self._vehicle.mode})
-            raise DriverError(sentence) from error
+                mode = self._vehicle.mode
+                telling = self._port.event("mavlink.not_held", "critical", str(error), data={"mode": mode})
+                await self._asides.run(telling, f"edge.mavlink.{self.context.name}.not_held", TOLD_WITHIN)
+            raise
 
     # --- hearing
 
@@ -284,10 +285,6 @@ class MavlinkDriver(Driver):
         if self._trouble is not None:
             return {"health": "warning", "health_reasons": [self._trouble]}
         return {"health": health, "health_reasons": reasons}
-
-
-async def _nobody(_: float) -> None:
-    """Hears how far a stop is."""
 
 
 async def _replaced(
