@@ -320,6 +320,34 @@ async def test_dead_band_of_more_than_half_of_what_a_motor_may_be_told_is_refuse
         assert f"{key}: {band:g} is more than half of {most}, which is the most that drive." in str(report.reason)
 
 
+@pytest.mark.parametrize(
+    ("schema", "limits", "key", "band", "problem"),
+    [
+        ({}, Limits(), "dead_band", 0.06, "0.06 cannot be judged, since nothing says how much drive.v may be at most"),
+        ({}, Limits(), "dead_band_reverse", 0.06, "0.06 cannot be judged, since nothing says how much drive.v may be"),
+        ({"maximum": 0}, Limits(), "dead_band", 0.06, "0.06 cannot be judged"),
+        ({"maximum": 2}, Limits(), "dead_band_reverse", 1.1, "1.1 is more than half of 2"),
+        ({"exclusiveMaximum": 2}, Limits(), "dead_band", 1.1, "1.1 is more than half of 2"),
+        ({}, Limits(), "dead_band", 0.0, None),
+        ({}, Limits(max_speed=1.0), "dead_band", 0.06, None),
+        ({"minimum": -1}, Limits(), "dead_band", 0.06, None),
+    ],
+)
+async def test_dead_band_is_refused_where_nothing_says_how_much_its_motor_may_be_told(
+    world: World, scripted: Scripted, schema: Any, limits: Limits, key: str, band: float, problem: str | None
+) -> None:
+    robot = Robot(world, scripted)
+    drive = CommandSpec("drive", args={"properties": {"v": schema}}, motion=Motion("velocity", linear=("v",)))
+    can = Capabilities((), (drive,))
+    robot.config = scripted(robot._run, capabilities=can, driver=robot.driver, safety=Policy(limits))
+    robot.values = {}
+    motor = {"kind": "motor", "command": "drive", "argument": "v", key: band}
+    async with world.running(robot.config):
+        report = await robot.ask("calibration.set", profile={"name": "m", "correction": motor})
+        assert report.status == ("succeeded" if problem is None else "rejected")
+        assert problem is None or f"{key}: {problem}" in str(report.reason)
+
+
 @pytest.mark.parametrize("profile", [{"gain": 5.0}, {"dead_band": 0.7}])
 async def test_motor_accelerates_no_faster_than_the_limit_allows(
     world: World, scripted: Scripted, profile: dict[str, float]

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 
 from botyard_edge import driver as contract
+from botyard_edge.calibration.bounds import bounds
 from botyard_edge.calibration.draft import CalibrationError
 from botyard_edge.calibration.sound import RAW, channels_of
 from botyard_edge.driver import Capabilities, Channel, CommandSpec, Driver
@@ -139,16 +140,19 @@ class Fitting:
         """One that takes up most of what the motor may be told would make the least wish a great speed."""
         speed, angular = self._fastest
         limit = speed if one.argument in motion.linear else angular if one.argument in motion.angular else None
-        schema = spec.args.get("properties", {}).get(one.argument, {})
-        most, least = schema.get("maximum"), schema.get("minimum")
+        least, ahead = bounds(spec, one.argument)
+        back = None if least is None else -least
         for key, band, bound in (
-            ("dead_band", one.dead_band, most),
-            ("dead_band_reverse", one.dead_band_reverse, None if least is None else -least),
+            ("dead_band", one.dead_band, back if ahead is None else ahead),
+            ("dead_band_reverse", one.dead_band_reverse, ahead if back is None else back),
         ):
             known = [float(value) for value in (bound, limit) if value is not None and value > 0]
-            if known and band > STIFF * min(known):
+            told = f"{one.command}.{one.argument}"
+            if band > 0.0 and not known:
                 return (
-                    f"{key}: {band:g} is more than half of {min(known):g}, which is the most that "
-                    f"{one.command}.{one.argument} may be"
+                    f"{key}: {band:g} cannot be judged, since nothing says how much {told} may be at most: neither its "
+                    "command's schema nor a limit of the safety node"
                 )
+            if known and band > STIFF * min(known):
+                return f"{key}: {band:g} is more than half of {min(known):g}, which is the most that {told} may be"
         return None

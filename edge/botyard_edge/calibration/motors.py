@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from botyard_edge.calibration.bounds import bounds
 from botyard_edge.calibration.correct import compensated
 from botyard_edge.calibration.drifting import Drifting
 from botyard_edge.driver import CommandSpec
@@ -36,6 +37,6 @@ class Motors:
 
 def _within(spec: CommandSpec, argument: str, value: float) -> float | int:
     """The value within what the command's own schema allows: a motor gives no more than it can."""
-    schema = spec.args.get("properties", {}).get(argument, {})
-    value = min(max(value, schema.get("minimum", value)), schema.get("maximum", value))
-    return round(value) if schema.get("type") == "integer" else value
+    least, most = bounds(spec, argument)
+    value = min(max(value, value if least is None else least), value if most is None else most)
+    return round(value) if spec.args.get("properties", {}).get(argument, {}).get("type") == "integer" else value
