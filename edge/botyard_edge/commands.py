@@ -249,7 +249,7 @@ class CommandDesk:
             await self._send(Report(command.id, "running"))
             if self._safety.rests != rests:
                 raise CommandFailedError("the robot was brought to rest before it began", cancelled=True)
-            corrected = self._corrected(execution.spec, command)
+            corrected = self._corrected(execution.driver, execution.spec, command)
             return _succeeded(command, await execution.driver.execute(corrected, progress))
         except CommandRejectedError as error:
             return Report(command.id, "rejected", reason=_cut(str(error)))
@@ -268,12 +268,13 @@ class CommandDesk:
         except Exception:
             log.exception("command %s: the report %r could not be kept", report.command, report.status)
 
-    def _corrected(self, spec: CommandSpec, command: Command) -> Command:
-        """The command as its motors need it. The limits were kept on what is wanted, and are kept again on what comes
-        out: whichever of the two is what the robot really does, it exceeds none."""
-        if self._calibration is None or spec.motion is None or spec.motion.kind != "velocity":
+    def _corrected(self, driver: Driver, spec: CommandSpec, command: Command) -> Command:
+        """The command as its motors and wheels need it. The limits were kept on what is wanted, and are kept again on
+        what comes out: whichever of the two is what the robot really does, it exceeds none."""
+        if self._calibration is None or spec.motion is None or spec.motion.kind not in ("velocity", "goal"):
             return command
-        args = self._safety.capped(spec, self._calibration.commanded(spec, command.args), command.args)
+        given, doubt = self._calibration.commanded(spec, command.args), self._calibration.doubt(driver)
+        args = self._safety.capped(spec, given, command.args, None if doubt is None else doubt.real)
         return Command(command.id, command.name, command.expires, args, command.cause)
 
 

@@ -275,6 +275,30 @@ async def test_wheels_far_from_those_of_the_driver_are_refused(
             assert robot.driver.wheels == []
 
 
+async def test_wheels_that_are_set_at_the_robot_make_it_slower_and_never_faster_than_its_limit(
+    world: World, scripted: Scripted
+) -> None:
+    robot = Robot(world, scripted, safety=Policy(Limits(max_speed=1.0)))
+    async with world.running(robot.config) as runtime:
+
+        async def told(v: float) -> float:
+            assert (await robot.ask("drive", v=v, w=0.0)).status == "succeeded"
+            return float(robot.driver.told[-1]["v"])
+
+        assert await told(1.0) == 1.0
+        await robot.ask("drive", v=0.0, w=0.0)
+        smaller = {**WHEELS, "radius_left": 0.075, "radius_right": 0.075}  # so they turn faster for the same speed
+        await runtime.calibration.set(read_draft({"name": "wheels", "correction": smaller}), who="anna")
+        assert robot.driver.wheels[-1].radius_left == 0.075
+        assert await told(1.0) == pytest.approx(0.75)
+        assert await told(1.0) <= 0.75, "1 m/s, should the wheels be those of the design after all"
+        assert await told(0.6) == 0.6
+        await robot.ask("drive", v=0.0, w=0.0)
+        larger = {**WHEELS, "radius_left": 0.125, "radius_right": 0.125}
+        await runtime.calibration.set(read_draft({"name": "wheels", "correction": larger}), who="anna")
+        assert await told(1.0) == 1.0
+
+
 @pytest.mark.parametrize("limits", [Limits(max_speed=1.0), Limits(max_angular_speed=1.0), Limits(max_acceleration=1.0)])
 async def test_hub_sets_no_wheels_and_no_unlimited_motors_of_a_robot_with_limits(
     world: World, scripted: Scripted, limits: Limits

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from botyard_edge import driver as contract
 from botyard_edge.calibration.correct import Corrector, aligned, compensated, scalar
+from botyard_edge.calibration.doubt import Doubt
 from botyard_edge.calibration.drift import DriftWatch
 from botyard_edge.calibration.fit import (
     FitError,
@@ -26,8 +28,9 @@ from botyard_edge.calibration.fit import (
 from botyard_edge.calibration.plot import drawn, sparks, svg
 from botyard_edge.calibration.sound import determinant, evaluated, problems, roots
 from botyard_edge.driver import Motion
+from botyard_edge.safety.core import SafetyCore
 from botyard_edge.safety.motion import Commanded, capped
-from botyard_edge.safety.policy import Limits
+from botyard_edge.safety.policy import Limits, Policy
 from botyard_schemas.calibration import (
     Axes,
     Draft,
@@ -403,3 +406,56 @@ def test_schema_of_profiles_describes_what_the_classes_carry() -> None:
         jsonschema.Draft202012Validator(whole).validate(example)
         profile = msgspec.convert(example, Profile)
         jsonschema.Draft202012Validator(whole).validate(json.loads(msgspec.json.encode(profile)))
+
+
+DESIGN = contract.Wheels(0.1, 0.1, 0.4)
+share = st.floats(0.75, 1.25)
+DRIVEN = contract.Motion("velocity", linear=("v",), angular=("w",))
+
+
+def really(measured: contract.Wheels, v: float, w: float) -> tuple[float, float]:
+    """How a robot moves and turns whose driver reckons with wheels that it does not have: wheel by wheel."""
+    left = (v - w * measured.track / 2) / measured.radius_left * DESIGN.radius_left
+    right = (v + w * measured.track / 2) / measured.radius_right * DESIGN.radius_right
+    return (left + right) / 2, (right - left) / DESIGN.track
+
+
+@given(
+    shares=st.tuples(share, share, share),
+    wishes=st.lists(st.tuples(st.floats(-2, 2), st.floats(-3, 3), st.floats(0.01, 0.7)), min_size=1, max_size=8),
+)
+def test_wheels_that_were_measured_wrong_make_a_robot_no_faster_than_its_limits(
+    shares: tuple[float, float, float], wishes: list[tuple[float, float, float]]
+) -> None:
+    measured = contract.Wheels(0.1 * shares[0], 0.1 * shares[1], 0.4 * shares[2])
+    most = dict.fromkeys(("max_speed", "max_angular_speed", "max_acceleration"), "clamp")
+    limits = Limits(max_speed=1.0, max_angular_speed=1.5, max_acceleration=0.8, on_violation=most)  # type: ignore[arg-type]
+    core = SafetyCore(Policy(limits))
+    steady, before = 0.0, 0.0
+    for v, w, later in wishes:
+        steady += later
+        wanted = {"v": max(-1.0, min(1.0, v)), "w": max(-1.5, min(1.5, w))}
+        given_ = core.capped(DRIVEN, wanted, Doubt(measured, DESIGN).real, steady=steady)
+        for speed, turning in ((given_["v"], given_["w"]), really(measured, given_["v"], given_["w"])):
+            assert abs(speed) <= 1.0 + 1e-9
+            assert abs(turning) <= 1.5 + 1e-9
+        after = really(measured, given_["v"], given_["w"])[0]
+        gained = abs(after) - (abs(before) if after * before > 0 else 0.0)
+        assert gained <= 0.8 * min(later, 0.5) + 1e-9
+        before = after
+
+
+@given(shares=st.tuples(share, share, share), v=st.floats(0, 1), w=st.floats(0, 1.5))
+def test_goal_of_a_robot_whose_wheels_were_measured_wrong_is_driven_to_within_the_limits(
+    shares: tuple[float, float, float], v: float, w: float
+) -> None:
+    measured = contract.Wheels(0.1 * shares[0], 0.1 * shares[1], 0.4 * shares[2])
+    motion = contract.Motion("goal", linear=("speed",), angular=("turn",), ends="here")
+    core = SafetyCore(Policy(Limits(max_speed=1.0, max_angular_speed=1.5)))
+    got = core.capped(motion, {"speed": v, "turn": w}, Doubt(measured, DESIGN).real, steady=0.0)
+    for turning in (-got["turn"], 0.0, got["turn"]):
+        speed, turned = really(measured, got["speed"], turning)
+        assert abs(speed) <= 1.0 + 1e-9
+        assert abs(turned) <= 1.5 + 1e-9
+    if shares == (1.0, 1.0, 1.0):
+        assert got == {"speed": v, "turn": w}

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from botyard_edge import driver as contract
 from botyard_edge.calibration.bounds import bounds
+from botyard_edge.calibration.doubt import Doubt
 from botyard_edge.calibration.draft import CalibrationError
 from botyard_edge.calibration.sound import RAW, channels_of
 from botyard_edge.driver import Capabilities, Channel, CommandSpec, Driver
@@ -104,6 +105,12 @@ class Fitting:
                 driver.measured(wanted)
             except Exception:
                 log.exception("driver %s did not take its wheels over", name)
+
+    def doubt(self, driver: Driver) -> Doubt | None:
+        """Of a driver that reckons with other wheels than those of its design; None: of one that does not."""
+        name = next((name for name, one in self._drivers.items() if one is driver), "")
+        design, told = self._wheels.get(name), self._told.get(name)
+        return None if design is None or told is None or told == design else Doubt(told, design)
 
     def limited(self, one: Motor) -> bool:
         """Whether the safety node can keep its limits on what the motor gets."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, 
 from typing import Any, Literal
 
 from botyard_edge.calibration.correct import Corrector
+from botyard_edge.calibration.doubt import Doubt
 from botyard_edge.calibration.draft import CalibrationError
 from botyard_edge.calibration.drifting import Drifting
 from botyard_edge.calibration.fitting import Fitting
@@ -210,6 +211,10 @@ class CalibrationNode:
     def commanded(self, spec: CommandSpec, args: Mapping[str, Any]) -> dict[str, Any]:
         """What the driver gets in place of a velocity command's arguments."""
         return self._motors.commanded(spec, args)
+
+    def doubt(self, driver: Driver) -> Doubt | None:
+        """What the driver's measured wheels may do, should they be wrong."""
+        return self._fitting.doubt(driver)
 
     # --- how
 

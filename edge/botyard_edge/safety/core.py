@@ -25,7 +25,7 @@ from botyard_edge.safety.effects import (
 )
 from botyard_edge.safety.ledger import Begun, Ledger
 from botyard_edge.safety.measured import Measured
-from botyard_edge.safety.motion import Commanded, at_rest, capped, limited
+from botyard_edge.safety.motion import Commanded, Real, at_rest, capped, doubted, limited, values
 from botyard_edge.safety.policy import NO_POLICY, Policy
 from botyard_schemas.messages import Event, Mode, Report
 
@@ -55,6 +55,7 @@ class SafetyCore:
         self._inputs: dict[str, dict[str, bool]] = {}
         self._last = Commanded()  # as it was wanted
         self._given = Commanded()  # as a driver got it, corrected
+        self._done = Commanded()  # as the robot did it, should what it was corrected by be wrong
         self._stale_at: float | None = None
         self._clocks: tuple[int, float] | None = None
 
@@ -172,16 +173,25 @@ class SafetyCore:
             frames=self.measured.frames,
         )
 
-    def capped(self, motion: Motion, args: Mapping[str, Any], *, steady: float) -> dict[str, Any]:
-        """See `motion.capped`; what comes out is what the driver gets."""
-        timeout = self.policy.watchdogs.command_timeout
-        kept = capped(motion, args, self.policy.limits, last=self._given, steady=steady, timeout=timeout)
-        self.given(motion, kept, steady=steady)
+    def capped(self, motion: Motion, args: Mapping[str, Any], real: Real | None, *, steady: float) -> dict[str, Any]:
+        """See `motion.capped` and `motion.doubted`; what comes out is what the driver gets."""
+        limits, timeout = self.policy.limits, self.policy.watchdogs.command_timeout
+        kept = dict(args)
+        if motion.kind == "velocity":
+            kept = capped(motion, args, limits, last=self._given, steady=steady, timeout=timeout)
+        if real is not None:
+            kept = doubted(motion, kept, real, limits, last=self._done, steady=steady, timeout=timeout)
+        if motion.kind == "velocity":
+            self.given(motion, kept, real, steady=steady)
         return kept
 
-    def given(self, motion: Motion, args: Mapping[str, Any], *, steady: float) -> None:
+    def given(self, motion: Motion, args: Mapping[str, Any], real: Real | None = None, *, steady: float) -> None:
         """A driver gets a velocity command with these arguments."""
-        self._given = Commanded() if at_rest(motion, args) else Commanded.of(motion, args, steady)
+        self._given = self._done = Commanded()
+        if not at_rest(motion, args):
+            self._given = self._done = Commanded.of(motion, args, steady)
+            if real is not None:
+                self._done = Commanded(real(motion, values(motion, args), 0.0)[0], steady)
 
     def _begin(self, command: Command, motion: Motion | None, args: dict[str, Any], steady: float) -> Verdict:
         moves = self._strict if motion is None else motion.kind not in HARMLESS
@@ -356,7 +366,7 @@ class SafetyCore:
 
     def _at_rest(self) -> None:
         self._stale_at = None
-        self._last = self._given = Commanded()
+        self._last = self._given = self._done = Commanded()
         if (record := self.ledger.rest()) is not None:
             self._do(Note(record))
 

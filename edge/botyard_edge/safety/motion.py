@@ -23,6 +23,10 @@ SPEEDS: Mapping[str, tuple[str, str | None]] = {
 }
 _CANNOT, _SAY = "cannot be kept", "say in safety.kept_by_driver that its driver keeps it"
 
+# From a motion, its arguments, and rad/s at which a robot may turn where they do not say it, to the velocity, m/s by
+# component, and the angular speed, rad/s, to which they may lead.
+Real = Callable[[Motion, Mapping[str, float], float], tuple[dict[str, float], float]]
+
 
 @dataclass(frozen=True, slots=True)
 class Commanded:
@@ -136,6 +140,44 @@ def capped(
     return kept
 
 
+def doubted(
+    motion: Motion,
+    args: Mapping[str, Any],
+    real: Real,
+    limits: Limits,
+    *,
+    last: Commanded,
+    steady: float,
+    timeout: float | None = None,
+) -> dict[str, Any]:
+    """A command's arguments cut down, all by one share, so that what the robot may do by them keeps the limits, too.
+
+    As with `capped`: the robot may not do what is wanted, but what `real` says, and `last` is what it did before.
+    """
+    if all(getattr(limits, name) is None for name in SPEEDS):
+        return dict(args)
+    told = values(motion, args)
+    velocity, turning = real(motion, told, limits.max_angular_speed or 0.0)
+    speed, share = math.hypot(*velocity.values()), 1.0
+    if limits.max_speed is not None and speed > limits.max_speed:
+        share = limits.max_speed / speed
+    if limits.max_angular_speed is not None and abs(turning) > limits.max_angular_speed:
+        share = min(share, limits.max_angular_speed / abs(turning))
+    if motion.kind == "velocity":
+        velocity = {name: value * share for name, value in velocity.items()}
+        if (most := _within_reach(velocity, limits, last, steady, timeout)) is not None:
+            share *= most / math.hypot(*velocity.values())
+    if share >= 1.0:
+        return dict(args)
+    share *= 1.0 - ROUNDING
+    return {**args, **{name: value * share for name, value in told.items() if name in args}}
+
+
+def values(motion: Motion, args: Mapping[str, Any]) -> dict[str, float]:
+    """The speeds and angular speeds that the arguments say, 0 where they do not. Raises LimitError."""
+    return {name: number(args, name) for name in (*motion.linear, *motion.angular)}
+
+
 def at_rest(motion: Motion, args: Mapping[str, Any]) -> bool:
     """Whether a velocity command asks for standing still."""
     names = (*motion.linear, *motion.angular, *motion.other)
@@ -150,10 +192,15 @@ def _reachable(
     motion: Motion, args: Mapping[str, Any], limits: Limits, last: Commanded, steady: float, timeout: float | None
 ) -> float | None:
     """The speed, m/s, that these arguments exceed and max_acceleration allows in their direction; None: they do not."""
+    return _within_reach({name: number(args, name) for name in motion.linear}, limits, last, steady, timeout)
+
+
+def _within_reach(
+    wanted: Mapping[str, float], limits: Limits, last: Commanded, steady: float, timeout: float | None
+) -> float | None:
     if limits.max_acceleration is None:
         return None
     # Slowing down is always allowed. What was asked for long ago has been stopped by the watchdog.
-    wanted = {name: number(args, name) for name in motion.linear}
     since, longest = max(0.0, steady - last.at), timeout if timeout is not None else BETWEEN
     change = limits.max_acceleration * min(since, longest)
     most = last.towards(wanted, change) if since <= longest else change

@@ -12,7 +12,7 @@ from botyard_edge.driver import Channel, Command, CommandSpec, ConfigurationErro
 from botyard_edge.safety.core import SafetyCore
 from botyard_edge.safety.effects import Answer, Cause, Effect, HandOver, Keep, Note, Rest, Return, Tell, Verdict
 from botyard_edge.safety.files import Files
-from botyard_edge.safety.motion import unkept
+from botyard_edge.safety.motion import Real, unkept
 from botyard_edge.safety.policy import NO_POLICY, Policy
 from botyard_edge.safety.store import Store
 from botyard_edge.safety.units import UNITS
@@ -133,16 +133,18 @@ class SafetyNode:
         """The commands that were begun and have not ended."""
         return tuple(self.core.ledger.running)
 
-    def capped(self, spec: CommandSpec, args: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    def capped(
+        self, spec: CommandSpec, args: Mapping[str, Any], wanted: Mapping[str, Any], real: Real | None = None
+    ) -> dict[str, Any]:
         """What a driver gets in place of what is wanted and was judged: the corrected arguments as far as limits allow,
-        see `motion.capped`; of anything but a velocity command they are not touched."""
+        see `motion.capped` and `motion.doubted`."""
         motion, steady = spec.motion, self._clock.monotonic()
-        if motion is None or motion.kind != "velocity":
+        if motion is None or (motion.kind != "velocity" and real is None):
             return dict(args)
-        if args == wanted:  # within the limits already
+        if args == wanted and real is None:  # within the limits already
             self.act(lambda core: core.given(motion, args, steady=steady))
             return dict(args)
-        return self.act(lambda core: core.capped(motion, args, steady=steady))
+        return self.act(lambda core: core.capped(motion, args, real, steady=steady))
 
     @property
     def moving(self) -> str | None:
