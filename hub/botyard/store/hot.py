@@ -76,13 +76,23 @@ Runs = dict[str, dict[str, Run]]  # by robot and channel
 _block = msgspec.json.Decoder(list[HotMessage])
 
 
-def runs(blocks: Iterable[bytes], robots: set[str] | None = None, channels: set[str] | None = None) -> Runs:
+def runs(blocks: Iterable[bytes]) -> Runs:
     """The samples of some blocks (JSON arrays of messages) by robot and channel, by time. Values are never None."""
     found: Runs = {}
     for block in blocks:
-        for message in _block.decode(block):
-            if robots is None or message.robot in robots:
-                _take(message, found.setdefault(message.robot, {}), channels)
+        gather(block, found)
+    return in_order(found)
+
+
+def gather(block: bytes, into: Runs, robots: set[str] | None = None, channels: set[str] | None = None) -> None:
+    """Add the samples of one block, of these robots and channels, or of all."""
+    for message in _block.decode(block):
+        if robots is None or message.robot in robots:
+            _take(message, into.setdefault(message.robot, {}), channels)
+
+
+def in_order(found: Runs) -> Runs:
+    """All runs by time, once everything is gathered."""
     for of_robot in found.values():
         for run in of_robot.values():
             run.sort()

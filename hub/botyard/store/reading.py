@@ -169,9 +169,11 @@ async def _hot(source: Source, wanted: Wanted) -> Runs:
     """What is not compacted yet."""
     robots = None if wanted.robots is None else set(wanted.robots)
     channels = None if wanted.channels is None else set(wanted.channels)
-    found = hot.runs(await source.blocks(wanted.shards, wanted.start, wanted.end), robots, channels)
-    await source.breathe()
-    return found
+    found: Runs = {}
+    for block in await source.blocks(wanted.shards, wanted.start, wanted.end):
+        hot.gather(block, found, robots, channels)  # a block is a batch at most, which is some milliseconds of work
+        await source.breathe()
+    return hot.in_order(found)
 
 
 async def series(source: Source, robot: str, lowest: int, highest: int) -> list[SeriesRow]:
@@ -231,10 +233,13 @@ async def counts(source: Source, start: int, end: int) -> list[tuple[str, str, i
     """How many samples there are of each robot and channel with `start` <= time < `end`."""
     found: dict[tuple[str, str], int] = {}
     for shard in range(SHARDS):
-        for robot, of_robot in hot.runs(await source.blocks([shard], start, end)).items():
+        gathered: Runs = {}
+        for block in await source.blocks([shard], start, end):
+            hot.gather(block, gathered)
+            await source.breathe()
+        for robot, of_robot in hot.in_order(gathered).items():
             for channel, run in of_robot.items():
                 found[robot, channel] = bisect_left(run.times, end) - bisect_left(run.times, start)
-        await source.breathe()
     async for row in source.chunks(None, start, end):
         chunk = Decoded(row.data)
         first, last = bisect_left(chunk.times, start), bisect_left(chunk.times, end)
