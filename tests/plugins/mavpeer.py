@@ -44,6 +44,8 @@ class Peer:
         self.says: list[tuple[int, str]] = []
         self.received: list[Any] = []
         self.requests_int = True
+        # Whether it says how its mission stands, as newer ones do, instead of the items that it reaches.
+        self.tells_state = False
         self.forgets_last_ack = 0
         self.autopilot = mavlink.MAV_AUTOPILOT_PX4 if flavour == "px4" else mavlink.MAV_AUTOPILOT_ARDUPILOTMEGA
         self.mav_type = TYPES[flavour]
@@ -68,7 +70,7 @@ class Peer:
         self._intervals: dict[int, float] = {}
         self._due: dict[int, float] = {mavlink.MAVLINK_MSG_ID_HEARTBEAT: 0.0}
         self._incoming: list[Any] | None = None
-        self._expected = 0
+        self._expected = self._told = 0
         self._asked_at = 0.0
         self._peer: Any = None if listens else ("127.0.0.1", port)
 
@@ -94,6 +96,13 @@ class Peer:
         if self.mode in PX4_MAIN:
             return PX4_MAIN[self.mode] << 16
         return 4 << 16 | PX4_AUTO[self.mode] << 24
+
+    @property
+    def mission_state(self) -> Any:
+        if self.mode in ("MISSION", "AUTO"):
+            return mavlink.MISSION_STATE_ACTIVE
+        done = self.current == len(self.mission) - 1
+        return mavlink.MISSION_STATE_COMPLETE if done else mavlink.MISSION_STATE_PAUSED
 
     def commands(self, number: int) -> list[Any]:
         """The commands of one kind that came."""
@@ -169,7 +178,8 @@ class Peer:
     def _arrived(self) -> None:
         if self.mode in ("MISSION", "AUTO") and self.current < len(self.mission):
             item = self.mission[self.current]
-            self.send(mavlink.MAVLink_mission_item_reached_message(self.current))
+            if not self.tells_state:
+                self.send(mavlink.MAVLink_mission_item_reached_message(self.current))
             if item.command == mavlink.MAV_CMD_NAV_RETURN_TO_LAUNCH:
                 self.mode = "RTL"
             elif self.current < len(self.mission) - 1:
@@ -227,7 +237,9 @@ class Peer:
         mavlink.MAVLINK_MSG_ID_SYS_STATUS: lambda _: mavlink.MAVLink_sys_status_message(
             0, 0, 0, 350, 15800, 1250, 76, 0, 0, 0, 0, 0, 0
         ),
-        mavlink.MAVLINK_MSG_ID_MISSION_CURRENT: lambda self: mavlink.MAVLink_mission_current_message(self.current),
+        mavlink.MAVLINK_MSG_ID_MISSION_CURRENT: lambda self: mavlink.MAVLink_mission_current_message(
+            self.current, *((len(self.mission), self.mission_state) if self.tells_state else ())
+        ),
         mavlink.MAVLINK_MSG_ID_HOME_POSITION: lambda _: mavlink.MAVLink_home_position_message(
             round(HOME[0] * 1e7), round(HOME[1] * 1e7), round(HOME[2] * 1000), 0, 0, 0, [1, 0, 0, 0], 0, 0, 0
         ),
@@ -269,6 +281,11 @@ class Peer:
                 self._ask_item()
             case "MISSION_ITEM_INT":
                 self._take_item(message)
+            case "MISSION_REQUEST_LIST":
+                self._told = 0
+                self.send(mavlink.MAVLink_mission_count_message(255, 190, len(self.mission)))
+            case "MISSION_REQUEST_INT":
+                self._tell_item(message.seq)
             case "MISSION_CLEAR_ALL":
                 self.mission = []
                 self.send(mavlink.MAVLink_mission_ack_message(255, 190, 0))
@@ -370,6 +387,16 @@ class Peer:
             else mavlink.MAVLink_mission_request_message
         )
         self.send(kind(255, 190, len(self._incoming)))
+
+    def _tell_item(self, seq: int) -> None:
+        if self.flavour == "px4" and seq not in (self._told - 1, self._told):
+            self.send(mavlink.MAVLink_mission_ack_message(255, 190, mavlink.MAV_MISSION_ERROR))
+            return
+        self._told = seq + 1
+        one = self.mission[seq]
+        params = (one.param1, one.param2, one.param3, one.param4, one.x, one.y, one.z)
+        whose = (one.seq, one.frame, one.command, one.current, one.autocontinue)
+        self.send(mavlink.MAVLink_mission_item_int_message(255, 190, *whose, *params))
 
     def _take_item(self, item: Any) -> None:
         if self._incoming is None:

@@ -147,6 +147,15 @@ async def test_mission_that_ends_with_the_return_is_done_when_the_vehicle_return
         assert flight.peer.mode == "RTL"
 
 
+async def test_mission_is_done_when_the_vehicle_says_so_and_not_while_it_is_active(make_driver: Make) -> None:
+    async with flown(make_driver) as flight:
+        flight.peer.tells_state = True
+        await flight.command("mission_upload", items=[*ITEMS[:2], FAR])
+        await flight.command("arm")
+        await flight.command("mission_start")
+        assert flight.peer.north == pytest.approx(400, abs=1)
+
+
 async def test_mission_that_a_pilot_ends_is_cancelled_and_says_where(make_driver: Make) -> None:
     async with flown(make_driver) as flight:
         await flight.command("mission_upload", items=ITEMS)
@@ -320,3 +329,36 @@ def test_mission_that_is_wrong_is_refused_with_the_place(make_driver: Make, item
     found = first_error(jsonschema_rs.Draft202012Validator(dict(spec.args)), {"items": items}, root="args")
     assert found is not None
     assert says in found
+
+
+@FLAVOURS
+@pytest.mark.parametrize(
+    ("last", "loss"), [({"do": "land"}, 0.0), ({"do": "land"}, 0.3), ({"do": "rtl"}, 0.0), (FAR, 0.0)]
+)
+async def test_mission_that_was_stored_before_the_edge_was_started_is_flown_to_its_end(
+    make_driver: Make, flavour: Flavour, last: dict[str, Any], loss: float
+) -> None:
+    async with flown(make_driver, flavour) as flight:
+        await flight.command("mission_upload", items=[*ITEMS[:4], last])
+        mission = flight.peer.mission
+    async with flown(make_driver, flavour, attempts=15, heartbeat_timeout=30) as flight:
+        flight.peer.mission, flight.peer.loss = mission, loss
+        await flight.command("arm")
+        await flight.command("mission_start")
+        assert flight.peer.current == len(mission) - 1
+
+
+@FLAVOURS
+async def test_mission_that_is_not_there_or_cannot_be_read_is_not_begun(make_driver: Make, flavour: Flavour) -> None:
+    async with flown(make_driver, flavour) as flight:
+        await flight.command("mission_upload", items=ITEMS)
+        home = flight.peer.mission[: flavour == "copter"]  # which is all that ArduPilot has without a mission
+    async with flown(make_driver, flavour, attempts=2) as flight:
+        flight.peer.mission = home
+        await flight.command("arm")
+        with pytest.raises(CommandRejectedError, match="no mission is stored; send mission_upload first"):
+            await flight.command("mission_start")
+        flight.peer.deaf = True
+        with pytest.raises(CommandRejectedError, match="cannot be read: the vehicle did not answer, though it was"):
+            await flight.command("mission_start")
+        assert flight.peer.mode not in ("MISSION", "AUTO")

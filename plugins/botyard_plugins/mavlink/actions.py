@@ -11,6 +11,7 @@ from typing import Any
 from botyard_edge.driver import Geo
 from botyard_plugins.mavlink import missions
 from botyard_plugins.mavlink.geometry import distance
+from botyard_plugins.mavlink.link import SilentError
 from botyard_plugins.mavlink.order import AS_IT_IS, CHANGE_MODE, STEP, Order
 from botyard_plugins.mavlink.vehicle import ACTIVE, COMPLETE
 
@@ -173,6 +174,7 @@ async def mission_start(order: Order, args: Args) -> Result:
     del args
     vehicle, modes, clock = order.vehicle, order.modes, order.link.clock
     order.need_armed()
+    await _know_mission(order)
     order.take_over()
     vehicle.reached.clear()
     if modes.autopilot == "ArduPilot":
@@ -215,6 +217,21 @@ async def mission_clear(order: Order, args: Args) -> Result:
         raise order.failed(order.with_reason(str(error))) from error
     order.vehicle.mission_last, order.vehicle.mission_end = 0, None
     return None
+
+
+async def _know_mission(order: Order) -> None:
+    """Ask for the end of a mission that was not stored by this driver, since it was begun or lost the vehicle: without
+    it nobody could say when it is done. Raises CommandRejectedError."""
+    vehicle, options = order.vehicle, order.options
+    if vehicle.mission_end is not None:
+        return
+    try:
+        last, command = await missions.last_stored(order.link, options["ack_timeout"], options["attempts"])
+    except (missions.RefusedMissionError, SilentError) as error:
+        raise order.rejected(f"the mission that is stored cannot be read: {error}") from error
+    if last < (order.modes.autopilot == "ArduPilot"):  # whose item 0 is home
+        raise order.rejected("no mission is stored; send mission_upload first")
+    vehicle.mission_last, vehicle.mission_end = last, (last, command)
 
 
 async def _ends(order: Order, finished: Callable[[], bool], *, flew: bool) -> bool:

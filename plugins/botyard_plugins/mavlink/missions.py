@@ -135,6 +135,35 @@ async def clear(link: Link, timeout: float, attempts: int) -> None:
     raise SilentError(f"the vehicle did not answer, though it was asked {attempts} times")
 
 
+async def last_stored(link: Link, timeout: float, attempts: int) -> tuple[int, str]:
+    """The number and the command of the last item that the vehicle has; -1 when it has none. Raises
+    RefusedMissionError, SilentError, GoneError.
+
+    All are asked for, since PX4 tells them in their order only.
+    """
+    dialect, number, command = link.dialect, -1, ""
+    with link.listen("MISSION_COUNT", "MISSION_ITEM_INT", "MISSION_ACK") as box:
+
+        async def told(message: Any, seq: int | None = None) -> Any:
+            for _ in range(attempts):
+                link.send(message)
+                while (heard := await _answer(link, box, timeout)) is not None:
+                    if heard.get_type() == "MISSION_ACK":
+                        why = _MEANINGS.get(heard.type, "an answer that is not known")
+                        raise RefusedMissionError(f"the vehicle refuses: {why} (MAV_MISSION_RESULT {heard.type})")
+                    if (heard.seq if heard.get_type() == "MISSION_ITEM_INT" else None) == seq:
+                        return heard
+            raise SilentError(f"the vehicle did not answer, though it was asked {attempts} times")
+
+        count = (await told(dialect.MAVLink_mission_request_list_message(*link.target, MISSION))).count
+        for number in range(count):
+            item = await told(dialect.MAVLink_mission_request_int_message(*link.target, number, MISSION), number)
+            known = dialect.enums["MAV_CMD"].get(item.command)
+            command = known.name if known is not None else f"MAV_CMD {item.command}"
+        link.send(dialect.MAVLink_mission_ack_message(*link.target, ACCEPTED, MISSION))
+    return number, command
+
+
 async def _answer(link: Link, box: Mailbox, timeout: float) -> Any:
     """What the vehicle says next to us of its mission; None when that is nothing within so many seconds.
 
