@@ -18,10 +18,11 @@ const SMALL = '11px system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sa
 
 /** The plan of a site: floor, metre grid, zones, walls and stations. */
 export function planLayer(site: Site, palette: Palette): VectorLayer {
+  const places = new Set((site.stations ?? []).map(({ name }) => name));
   const features = [
     floor(site, palette),
     ...grid(site, palette),
-    ...(site.zones ?? []).map((item) => zone(item, palette)),
+    ...(site.zones ?? []).map((item) => zone(item, palette, !places.has(item.name))),
     ...roads(site, palette),
     ...(site.walls ?? []).map((line) => wall(line, palette)),
     ...(site.stations ?? []).map((item) => station(item, palette)),
@@ -50,7 +51,8 @@ function grid({ width, height }: Site, palette: Palette): Feature[] {
   return lines;
 }
 
-function zone({ name, kind, polygon }: Zone, palette: Palette): Feature {
+/** `named` unless a station inside has the same name, which would stand there twice. */
+function zone({ name, kind, polygon }: Zone, palette: Palette, named: boolean): Feature {
   const fills = {
     area: palette["map-area"],
     rack: palette["map-rack"],
@@ -62,7 +64,7 @@ function zone({ name, kind, polygon }: Zone, palette: Palette): Feature {
   const style = new Style({
     fill: new Fill({ color: fills[kind] }),
     stroke: new Stroke({ color: edges[kind], width: 1, lineDash: dashed }),
-    text: new Text({ text: name, font: SMALL, fill: new Fill({ color: palette.muted }), offsetY: -10 }),
+    text: new Text({ text: named ? name : "", font: SMALL, fill: new Fill({ color: palette.muted }), offsetY: -10 }),
     zIndex: 2,
   });
   return styled(new Polygon([[...polygon, ...polygon.slice(0, 1)]]), style);
