@@ -41,7 +41,9 @@ async def start(arguments: Sequence[str], **options: Any) -> asyncio.subprocess.
     """A process that Ctrl+C does not reach, since its owner ends it, and that ends when its owner is killed."""
     command = [sys.executable, "-P", *arguments]
     if leash := shutil.which("setpriv"):
-        command = [leash, "--pdeathsig", "TERM", "--", *command]
+        # an owner that died before the kernel was asked would leave it behind, so it looks whether it has that owner
+        check = '[ "$PPID" = "$0" ] && exec "$@"'
+        command = [leash, "--pdeathsig", "TERM", "--", "sh", "-c", check, str(os.getpid()), *command]
     options = {"stdin": asyncio.subprocess.DEVNULL, **options}
     return await asyncio.create_subprocess_exec(*command, start_new_session=True, **options)
 
