@@ -161,6 +161,30 @@ async def test_visitor_who_never_reads_is_not_waited_for_for_ever(
             await asyncio.to_thread(read_all)
 
 
+async def test_visitors_who_say_nothing_or_ask_for_long_keep_the_stop_from_nobody(tmp_path: Path) -> None:
+    safety = SafetyNode(clock=VirtualClock())
+    door, asked = tmp_path / "door", asyncio.Semaphore(0)
+
+    async def long(args: Mapping[str, Any], who: str) -> tuple[dict[str, Any] | None, str | None]:
+        asked.release()
+        await asyncio.sleep(100)
+        return {}, None
+
+    async with LocalDoor(door, face(safety), calibration=long):
+        asking = [await asyncio.open_unix_connection(door) for _ in range(3)]
+        for _, writer in asking:
+            writer.write(b'{"do": "calibration"}\n')
+            await asked.acquire()
+        silent = [await asyncio.open_unix_connection(door) for _ in range(60)]
+        answer = await asyncio.to_thread(ask, door, Request("set", "Kim"))
+        assert answer.status.mode == safety.mode == "estop"
+        for reader, _ in [*asking, *silent[:-15]]:
+            assert await asyncio.wait_for(reader.read(), 4) == b"", "those who were there first have gone"
+        assert not any(reader.at_eof() for reader, _ in silent[-15:])
+        for _, writer in [*asking, *silent]:
+            writer.transport.abort()
+
+
 async def test_door_that_closes_ends_the_requests_that_are_under_way(tmp_path: Path) -> None:
     asked, ended = asyncio.Event(), asyncio.Event()
 

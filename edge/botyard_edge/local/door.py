@@ -21,8 +21,10 @@ from botyard_edge.safety import ClearRefusedError
 
 log = logging.getLogger(__name__)
 
-# Bytes of a request, seconds for it and again for its answer to be read, and connections that may wait.
-LARGEST, WITHIN, BACKLOG = 16_384, 5.0, 8
+# Bytes of a request, seconds for it and again for its answer to be read, and connections at a time and that may wait.
+LARGEST, WITHIN, CONNECTIONS, BACKLOG = 16_384, 5.0, 16, 8
+# Seconds that a visit may take in all: sampling channels for a calibration is what takes longest, two minutes at most.
+VISIT = 150.0
 
 
 # What answers about the calibration: from what is asked and who asks to a result, or the sentence why it is refused.
@@ -53,7 +55,10 @@ class Answer(msgspec.Struct):
 
 
 class LocalDoor:
-    """Open while its `async with` lasts. A door that cannot be opened is told in the log: the robot works without."""
+    """Open while its `async with` lasts. A door that cannot be opened is told in the log: the robot works without.
+
+    When all connections are taken, the one whose request is the longest ago, or has not come for longest, is closed for
+    the new one: visitors who say nothing must not keep the emergency stop from anybody."""
 
     def __init__(
         self,
@@ -69,6 +74,8 @@ class LocalDoor:
         self._server: asyncio.Server | None = None
         self._inode: int | None = None
         self._visitors: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
+        # Those that count, the one that is the first to be turned away first.
+        self._open: dict[asyncio.StreamWriter, None] = {}
 
     async def __aenter__(self) -> Self:
         try:
@@ -100,26 +107,38 @@ class LocalDoor:
     def _visit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         def ended(_: object) -> None:
             del self._visitors[writer]
+            self._open.pop(writer, None)
             writer.close()
 
+        while len(self._open) >= CONNECTIONS:
+            self._turn_away(next(iter(self._open)))
+        self._open[writer] = None
         task = self._visitors[writer] = asyncio.create_task(self._converse(reader, writer), name="edge.local.door")
         task.add_done_callback(ended)
 
+    def _turn_away(self, writer: asyncio.StreamWriter) -> None:
+        del self._open[writer]
+        writer.transport.abort()
+        self._visitors[writer].cancel()
+
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            writer.write(await self._answered(reader))
+            async with asyncio.timeout(VISIT):
+                writer.write(await self._answered(reader, writer))
             writer.transport.set_write_buffer_limits(0)  # wait for all of it to be taken
             async with asyncio.timeout(WITHIN):
                 await writer.drain()
         except OSError:  # the visitor has gone, or does not read
             writer.transport.abort()
 
-    async def _answered(self, reader: asyncio.StreamReader) -> bytes:
+    async def _answered(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
         """The answer's line, whatever was asked and however answering it fails."""
         answer: Answer | dict[str, str]
         try:
             line = await asyncio.wait_for(reader.readline(), WITHIN)
             request = msgspec.json.decode(line, type=Request)
+            if self._open.pop(writer, self) is None:
+                self._open[writer] = None  # the last to be turned away
             answer = self._serve(request)
             if request.do == "calibration" and self._calibration is not None:
                 answer.result, answer.refused = await self._calibration(request.args, request.who)
