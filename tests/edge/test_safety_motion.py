@@ -3,12 +3,15 @@ faster than it may be, and what becomes of a robot whose hub is away.
 """
 
 import math
+import random
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from botyard_edge.config import Config, DriverSettings
+from botyard_edge.config import Config, DriverSettings, OutboxSettings
 from botyard_edge.driver import (
     Capabilities,
     Channel,
@@ -20,6 +23,7 @@ from botyard_edge.driver import (
     Pose,
     Progress,
 )
+from botyard_edge.memory import MemoryOutbox
 from botyard_edge.runtime import Runtime
 from botyard_edge.safety import ClearRefusedError, SafetyNode
 from botyard_edge.safety.policy import Area, Limits, Policy, Stopping, Watchdogs
@@ -269,6 +273,68 @@ async def test_robot_that_cannot_dock_is_safe_where_it_is(trouble: str, world: W
             assert runtime.safety.reason is not None
             assert "it could not dock: failed: the way is blocked" in runtime.safety.reason
         assert mode_of(runtime) == "safe"
+
+
+@pytest.mark.parametrize("trouble", ["the way is blocked", "home", "orderly end"])
+async def test_robot_that_is_restarted_while_its_hub_is_away_does_not_set_out_again(
+    trouble: str, world: World, scripted: Scripted, tmp_path: Path
+) -> None:
+    robot = Robot(world, scripted, without("return_to_dock"))
+    robot.config = replace(robot.config, folder=tmp_path, outbox=OutboxSettings("out.db"))
+
+    def outbox() -> MemoryOutbox:
+        return MemoryOutbox("r1", clock=world.clock, rng=random.Random(world.clock.now()))
+
+    async with world.running(robot.config, outbox=outbox()) as runtime:
+        world.broker.cut(down=True)
+        await world.clock.advance(5)
+        robot.base.homeward = "home" if trouble == "orderly end" else trouble
+        if trouble != "orderly end":
+            await world.clock.advance(30)
+            assert mode_of(runtime) == "safe"
+    async with world.running(robot.config, outbox=outbox()) as runtime:
+        await world.clock.advance(60)
+        assert "home" not in robot.base.did
+        became = {
+            "home": "the robot has returned to its dock",
+            "orderly end": "it could not dock: cancelled: ",
+        }
+        expected = became.get(trouble, f"it could not dock: failed: {trouble}")
+        assert f"there has been no connection to the hub for 3 s; {expected}" in str(runtime.safety.reason)
+        world.broker.down = False
+        await world.clock.advance(60)
+        assert mode_of(runtime) == "auto"
+    async with world.running(robot.config, outbox=outbox()) as runtime:
+        await world.clock.advance(5)
+        world.broker.cut(down=True)
+        await world.clock.advance(10)
+        assert robot.base.did.count("home") == 1, "that is another outage"
+
+
+async def test_finish_mission_does_not_end_the_mission_of_a_driver_that_starts_late(
+    world: World, scripted: Scripted
+) -> None:
+    node = SafetyNode(without("finish_mission"), clock=world.clock)
+    node.linked(False, world.clock.monotonic())
+
+    async def later(seconds: float) -> str:
+        await world.clock.advance(seconds)
+        node.tick(world.clock.now())
+        return node.mode
+
+    assert await later(2.5) == "auto"
+    node.node("driver.base", "running", None)
+    assert await later(2.5) == "auto", "it has not said yet whether it is busy"
+    node.heard("base", {"busy": True})
+    assert await later(60) == "auto"
+    node.heard("base", {"busy": False})
+    assert await later(0.1) == "safe"
+    node.linked(True, world.clock.monotonic())
+    node.linked(False, world.clock.monotonic())
+    assert await later(2.0) == "auto"
+    node.node("driver.base", "backoff", "it broke")
+    node.node("driver.base", "running", None)
+    assert await later(1.0) == "safe", "one that begins again and again puts nothing off"
 
 
 async def test_robot_that_may_not_move_does_not_go_home_either(world: World, scripted: Scripted) -> None:

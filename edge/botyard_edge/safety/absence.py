@@ -1,7 +1,12 @@
-"""The hub is away: what the declared policy makes of that, and when. Pure."""
+"""The hub is away: what the declared policy makes of that, and when. Pure.
+
+That the robot has set out for its dock in this outage, and what became of it, is in the ledger: a restart while the hub
+is away begins no new outage. What drivers are busy with they say themselves, once they work.
+"""
 
 from typing import Literal
 
+from botyard_edge.safety.effects import Record
 from botyard_edge.safety.ledger import Ledger
 from botyard_edge.safety.policy import Watchdogs
 
@@ -18,15 +23,13 @@ class Absence:
         self._watchdogs = watchdogs
         self._ledger = ledger
         self._lost: float | None = None
-        self._outcome: str | None = None
-        self._tried = False
         self._busy: set[str] = set()
+        self._begun: set[str] = set()
 
-    def connected(self) -> None:
-        """There is a connection. What was begun meanwhile goes on, as any command does."""
+    def connected(self) -> Record | None:
+        """There is a connection. What was begun meanwhile goes on, as any command does. What is to be remembered."""
         self._lost = None
-        self._tried = False
-        self._outcome = None
+        return self._ledger.tried(None) if self._ledger.return_to_dock is not None else None
 
     def lost(self, steady: float) -> None:
         """There is none any more."""
@@ -36,6 +39,13 @@ class Absence:
     def busy(self, driver: str, *, now: bool) -> None:
         """A driver says whether it carries out a mission of its own; one that does not work carries out none."""
         (self._busy.add if now else self._busy.discard)(driver)
+
+    def begins(self, driver: str, steady: float) -> None:
+        """A driver works. Of what it may be busy with nothing was known before, so the first time counts anew."""
+        if driver not in self._begun:
+            self._begun.add(driver)
+            if self._lost is not None and self._watchdogs.link == "finish_mission":
+                self._lost = steady
 
     def due(self) -> float | None:
         """The moment of the next step; None: only after something else has happened."""
@@ -51,18 +61,27 @@ class Absence:
 
     def step(self) -> Step:
         """What to do at that moment."""
-        if self._watchdogs.link != "return_to_dock" or self._tried or self.dock is None:
+        tried = self._ledger.return_to_dock is not None
+        if self._watchdogs.link != "return_to_dock" or tried or self.dock is None:
             return "safe"
-        self._tried = self.returning = True
+        self.returning = True
         return "dock"
 
-    def returned(self, trouble: str | None) -> None:
-        """The robot is at its dock, or could not go there."""
+    def sets_out(self) -> Record:
+        """The robot is about to. What is to be remembered."""
+        return self._ledger.tried("the edge ended on the way to its dock")
+
+    def returned(self, trouble: str | None) -> Record | None:
+        """The robot is at its dock, or could not go there. What is to be remembered."""
         self.returning = False
-        self._outcome = "the robot has returned to its dock" if trouble is None else f"it could not dock: {trouble}"
+        if self._ledger.return_to_dock is None:
+            return None  # the outage has ended meanwhile
+        outcome = "the robot has returned to its dock" if trouble is None else f"it could not dock: {trouble}"
+        return self._ledger.tried(outcome)
 
     @property
     def reason(self) -> str:
         """Why the robot is in safe mode now."""
         said = f"there has been no connection to the hub for {self._watchdogs.link_timeout:g} s"
-        return f"{said}; {self._outcome}" if self._outcome else said
+        outcome = None if self.returning else self._ledger.return_to_dock
+        return f"{said}; {outcome}" if outcome else said

@@ -290,12 +290,13 @@ class SafetyCore:
         else:
             self.causes.end("driver", driver)
 
-    def node(self, name: str, status: str, error: str | None, *, now: int) -> None:
+    def node(self, name: str, status: str, error: str | None, *, now: int, steady: float) -> None:
         """A node's status has changed."""
         driver = name.removeprefix("driver.")
         works = status == "running"
         if works:
             self.causes.end("node", name)
+            self.absence.begins(driver, steady)
         else:
             self.absence.busy(driver, now=False)
         if not works and name in self.policy.watchdogs.required:
@@ -311,7 +312,7 @@ class SafetyCore:
     def link(self, connected: bool, *, steady: float) -> None:
         """There is a connection to the hub, or no more."""
         if connected:
-            self.absence.connected()
+            self._remember(self.absence.connected())
             self.causes.end("link", "link")
         else:
             self.absence.lost(steady)
@@ -319,7 +320,7 @@ class SafetyCore:
     def returned(self, report: Report) -> None:
         """The command that brings the robot home has ended, or was refused."""
         trouble = None if report.status == "succeeded" else f"{report.status}: {report.reason or 'no reason given'}"
-        self.absence.returned(trouble)
+        self._remember(self.absence.returned(trouble))
 
     def due(self, steady: float) -> float | None:
         """The moment of the steady clock at which `tick` has something to do; None: only when something happens."""
@@ -351,9 +352,14 @@ class SafetyCore:
     def _without_hub(self, now: int) -> None:
         if self.mode == "auto" and self.absence.step() == "dock" and self.absence.dock is not None:
             self._stop(f"{self.absence.reason}: the robot returns to its dock", "safety.returning")
+            self._remember(self.absence.sets_out())
             self._do(Return(self.absence.dock))
         else:
             self.causes.begin("safe", "link", "link", self.absence.reason, now=now, latched=False)
+
+    def _remember(self, record: Record | None) -> None:
+        if record is not None:
+            self._do(Note(record))
 
     def _stop(self, reason: str, event: str) -> None:
         self._do(Rest(reason))

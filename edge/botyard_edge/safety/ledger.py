@@ -38,6 +38,8 @@ class Ledger:
     def __init__(self) -> None:
         self.running: dict[str, Begun] = {}
         self.lasting: str | None = None
+        # What became of the attempt to go home in this outage of the link; None: there was none.
+        self.return_to_dock: str | None = None
         self._ends: dict[Kind, OrderedDict[str, Report]] = {kind: OrderedDict() for kind in _MOST}
 
     def end_of(self, command: str) -> Report | None:
@@ -79,12 +81,19 @@ class Ledger:
         self.lasting = None
         return {"rest": True}
 
+    def tried(self, outcome: str | None) -> Record:
+        """What has become of the way home; None: the outage has ended."""
+        self.return_to_dock = outcome[:REASON] if outcome is not None else None
+        return {"return_to_dock": self.return_to_dock}
+
     def records(self) -> Iterator[Record]:
         """The least records from which `replay` makes the same ledger again. As it is now, whenever they are taken."""
         ended = [(kind, tuple(ends.values())) for kind, ends in self._ends.items()]
         rest = [_begun(command, one) for command, one in self.running.items()]
         # Last, since a command that is still running may have been brought to rest already.
         rest.append({"rest": True} if self.lasting is None else {"moves_on": self.lasting})
+        if self.return_to_dock is not None:
+            rest.append({"return_to_dock": self.return_to_dock})
         return itertools.chain((_ended(report, kind) for kind, reports in ended for report in reports), rest)
 
     def replay(self, records: Iterable[Record]) -> None:
@@ -98,6 +107,9 @@ class Ledger:
                     self.end(report, stream=bool(record.get("stream")), refused=bool(record.get("refused")))
                 except msgspec.ValidationError:
                     continue
+            elif "return_to_dock" in record:
+                outcome = record["return_to_dock"]
+                self.return_to_dock = None if outcome is None else str(outcome)
             elif "moves_on" in record:
                 self.lasting = str(record["moves_on"])
             elif "rest" in record:

@@ -241,8 +241,8 @@ class SafetyNode:
 
     def node(self, name: str, status: str, error: str | None) -> None:
         """A node's status has changed."""
-        now = self._clock.now()
-        self.act(lambda core: core.node(name, status, error, now=now))
+        now, steady = self._clock.now(), self._clock.monotonic()
+        self.act(lambda core: core.node(name, status, error, now=now, steady=steady))
 
     def linked(self, connected: bool, steady: float) -> None:
         """There is a connection to the hub since this moment of the steady clock, or none any more."""
