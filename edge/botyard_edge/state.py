@@ -105,7 +105,7 @@ class StateKeeper:
 
     def changed(self) -> None:
         """Something that is asked for when the state is put together has changed."""
-        self._large.set()
+        self._note()
 
     def node(self, name: str, state: NodeState) -> None:
         """A node's status has changed."""

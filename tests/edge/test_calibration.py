@@ -490,11 +490,51 @@ async def test_profile_past_its_date_is_applied_with_a_warning(world: World, rob
     until = world.clock.now() + 30_000_000
     async with world.running(robot.config):
         await robot.ask("calibration.set", profile={**FORCE, "valid_until": until})
-        await world.clock.advance(60.0)
+        await world.clock.advance(20.0)
+        assert robot.status("force") == "applied"
+        assert robot.state.health_reasons == []
+        await world.clock.advance(40.0)
         assert len(robot.events("calibration.expired")) == 1
         assert robot.status("force") == "expired"
         assert robot.state.health_reasons == ["calibration of force is past its date"]
-    assert robot.sent("f")[-1] == 5.0
+        assert robot.sent("f")[-1] == 5.0
+
+
+async def test_change_is_in_the_state_at_once_and_not_when_it_is_sent_next_anyway(world: World, robot: Robot) -> None:
+    async with world.running(robot.config):
+        await world.clock.advance(5.0)
+        for version in (1, 2):
+            await robot.ask("calibration.set", profile={**FORCE, "note": f"{version}"})
+            assert robot.state.calibration is not None
+            assert robot.state.calibration.profiles["force"].version == version
+
+
+async def test_profile_that_expires_again_after_it_was_renewed_is_told_again(world: World, robot: Robot) -> None:
+    async with world.running(robot.config):
+        for number in (1, 2):
+            until = world.clock.now() + 5_000_000
+            await robot.ask("calibration.set", profile={**FORCE, "valid_until": until})
+            await world.clock.advance(30.0)
+            assert len(robot.events("calibration.expired")) == number
+        await robot.ask("calibration.remove", name="force")
+        await world.clock.advance(5.0)
+        assert robot.state.health_reasons == []
+        await robot.ask("calibration.rollback", name="force", version=2)
+        await world.clock.advance(30.0)
+        assert len(robot.events("calibration.expired")) == 3
+
+
+async def test_profile_that_is_set_anew_is_judged_anew_and_by_its_own_band(world: World, robot: Robot) -> None:
+    robot.values = {"f": 3.0, "r": 8.0}
+    drift = {"band": [-0.5, 0.5], "reference": "r", "window": 5}
+    async with world.running(robot.config):
+        await robot.ask("calibration.set", profile={**FORCE, "drift": drift})
+        await world.clock.advance(30.0)
+        assert robot.status("force") == "drifted"
+        await robot.ask("calibration.set", profile={**FORCE, "drift": {**drift, "band": [-5, 5]}})
+        await world.clock.advance(30.0)
+        assert robot.status("force") == "applied"
+        assert robot.state.health_reasons == []
 
 
 async def test_two_profiles_for_one_channel_are_refused(world: World, robot: Robot) -> None:
