@@ -10,7 +10,7 @@ from botyard_edge import outboxcore
 from botyard_edge.commands import CommandDesk
 from botyard_edge.driver import ConfigurationError
 from botyard_edge.outbox import Entry
-from botyard_edge.safety import core
+from botyard_edge.safety import core, measured
 from botyard_edge.safety.absence import Absence
 from botyard_edge.sender import Sender
 from botyard_plugins.sim.drive import Drive
@@ -19,6 +19,7 @@ from botyard_plugins.simulation import trouble
 from botyard_plugins.simulation.scenario import CommandSettings, FaultSettings, Scenario
 from botyard_plugins.simulation.witness import MotionLimits, Witness
 from botyard_plugins.simulation.world import simulate
+from botyard_plugins.simulation.zones import Zones
 from botyard_schemas import encode
 from botyard_schemas.messages import Envelope
 
@@ -33,6 +34,7 @@ GOTO = CommandSettings("goto", 2.0, {"waypoint": "aisle-3-b"}, robots=[1])
 
 def broken(folder: Path, **scenario: Any) -> dict[str, list[str]]:
     """The invariants that did not hold, and how; there are no others than these."""
+    folder.mkdir(exist_ok=True)
     found = simulate(Scenario(**{"robots": 2, "seconds": 20.0, "settle": 6.0, **scenario}), 7, folder).report
     assert found.ok is not any(one.violations for one in found.invariants)
     return {one.name: one.violations for one in found.invariants if not one.holds}
@@ -139,3 +141,49 @@ def test_witness_follows_only_what_it_sees() -> None:
     speed, turning = witness.exceeded
     assert speed == "r: at 9.1 s its speed was 2.000 m/s, at most 1 are allowed"
     assert turning == "r: at 9.1 s its angular speed was 3.000 rad/s, at most 1.2 are allowed"
+
+
+def test_goal_that_turns_faster_than_allowed_exceeds_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    safety = {"limits": {"max_angular_speed": "0.5 rad/s"}, "on_violation": {"max_angular_speed": "clamp"}}
+    scene: dict[str, Any] = {"options": STILL, "robot": {"safety": safety}, "commands": [GOTO]}
+    assert broken(tmp_path / "kept", **scene) == {}
+    monkeypatch.setattr(core, "limited", lambda _motion, args, *_, **__: dict(args))
+    found = broken(tmp_path / "broken", **scene)
+    assert list(found) == ["no limit is exceeded"]
+    assert "rad/s, at most 0.5 are allowed" in found["no limit is exceeded"][0]
+
+
+def test_velocity_that_counts_for_ever_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    safety = {"watchdogs": {"command_timeout": "1 s"}}
+    drive = CommandSettings("drive", 2.0, {"x": 0.4, "yaw": 0.0}, every=0.5, lasts=3.0, robots=[1])
+    scene: dict[str, Any] = {"options": {**STILL, "start": "aisle-3-w"}, "robot": {"safety": safety}}
+    assert broken(tmp_path / "kept", **scene, commands=[drive]) == {}
+    monkeypatch.setattr(core.SafetyCore, "tick", lambda *_, **__: None)
+    found = broken(tmp_path / "broken", **scene, commands=[drive])
+    assert list(found) == ["safe mode comes within its deadline"]
+    assert "although it had been told to rest" in found["safe mode comes within its deadline"][0]
+
+
+@pytest.mark.parametrize("stopping", [{}, {"deceleration": "0.4 m/s2", "reaction": "500 ms"}], ids=["after", "before"])
+def test_area_that_nobody_keeps_is_entered(
+    stopping: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zone = [[14.0, 13.5], [17.0, 13.5], [17.0, 15.5], [14.0, 15.5]]
+    safety = {"keep_out": {"polygons_m": [zone]}, "stopping": stopping}
+    goto = CommandSettings("goto", 2.0, {"waypoint": "aisle-3-b", "speed": 0.8}, robots=[1])
+    scene: dict[str, Any] = {"options": STILL, "robot": {"safety": safety}, "commands": [goto], "seconds": 40.0}
+    assert broken(tmp_path / "kept", **scene) == {}
+    monkeypatch.setattr(measured, "outside", lambda *_: None)
+    monkeypatch.setattr(measured, "leaves", lambda *_: None)
+    found = broken(tmp_path / "broken", **scene)
+    assert list(found) == ["no area is left or entered"]
+    assert "beyond its area" in found["no area is left or entered"][0]
+
+
+def test_zones_know_how_far_a_place_is_beyond_them() -> None:
+    square = [(0.0, 0.0), (4.0, 0.0), (4.0, 4.0), (0.0, 4.0)]
+    zones = Zones(fences=[square], forbidden=[[(1.0, 1.0), (2.0, 1.0), (2.0, 2.0), (1.0, 2.0)]])
+    assert zones.beyond(3.0, 3.0) == 0.0
+    assert zones.beyond(1.5, 1.2) == pytest.approx(0.2)
+    assert zones.beyond(7.0, 8.0) == pytest.approx(5.0)
+    assert not Zones()

@@ -34,7 +34,7 @@ from botyard_plugins.simulation.scenario import (
     settings_of_robots,
 )
 from botyard_plugins.simulation.verdict import Found, Verdict
-from botyard_plugins.simulation.ways import OPENED_A_SECOND, Ways
+from botyard_plugins.simulation.ways import OPENED_A_SECOND, OPENED_SLOWLY, Ways
 from botyard_schemas.clock import Clock, SystemClock
 
 PLAN = Path(__file__).with_name("warehouse.yaml")
@@ -42,6 +42,8 @@ TOLD_EVERY = 1.0
 # Seconds in which a fleet has to be there, beside what its connections take one after another.
 THERE_WITHIN = 60.0
 LOOK_EVERY = 0.2
+# Seconds between two looks at how many robots have to be started by now.
+BOOT_EVERY = 0.05
 # Seconds that robots have for what is left when somebody ends the simulation before its time.
 HURRY = 5.0
 
@@ -111,6 +113,8 @@ class Away:
         self._free: float | None = None
         self._began = 0.0
         self._lasted = 0.0
+        self._behind = 0.0
+        self._queue = scenario.robots / OPENED_SLOWLY
 
     async def run(self) -> Report:
         """Run it, wait until everything has arrived, and check."""
@@ -137,7 +141,7 @@ class Away:
 
     def _settings(self) -> list[Config]:
         whole = settings_of_robots(self._scenario, self._folder)
-        return [door.settings_for(whole, url, self._hub.token) for url in self._hub.ways]
+        return [door.settings_for(whole, url, self._hub.token, self._queue) for url in self._hub.ways]
 
     def _transports(self, settings: list[Config], names: list[str]) -> Callable[[str], Transport]:
         way = {name: settings[number % len(settings)] for number, name in enumerate(names)}
@@ -182,27 +186,41 @@ class Away:
         return unwell, pace
 
     async def _assemble(self) -> None:
-        """Start the robots, one after another, and wait until the hub knows all of them."""
-        for robot in self._robots:
-            robot.boot()
-            await self._clock.sleep(1.0 / OPENED_A_SECOND)
-            if self._stop.is_set():
-                raise HubError("ended before all robots were there")
-        until = self._clock.monotonic() + THERE_WITHIN + len(self._robots) / OPENED_A_SECOND
-        missing = {robot.name for robot in self._robots}
+        """Start the robots one after another, and wait until the hub knows all of them. Raises HubError."""
+        began, count = self._clock.monotonic(), len(self._robots)
+        within = THERE_WITHIN + self._queue
+        booted, missing = 0, {robot.name for robot in self._robots}
         while missing:
+            due = min(count, 1 + int((self._clock.monotonic() - began) * OPENED_A_SECOND))
+            for robot in self._robots[booted:due]:  # by the clock, as a loop that is late would take for ever
+                robot.boot()
+            booted = due
             self._told(Progress(0.0, self._ways.connected))
-            if self._clock.monotonic() > until or self._stop.is_set():
-                some = ", ".join(sorted(missing)[:3])
-                raise HubError(
-                    f"{len(missing):,} of {len(self._robots):,} robots are not online at the hub after "
-                    f"{THERE_WITHIN + len(self._robots) / OPENED_A_SECOND:g} s, such as {some}: is {self._api.url} the "
-                    f"hub behind {', '.join(self._hub.ways)}?"
-                )
-            await self._clock.sleep(LOOK_EVERY)
-            if self._ways.connected == len(self._robots):
+            if self._ways.connected == count:
                 with contextlib.suppress(NoAnswerError):
                     missing -= {one.id for one in await self._api.robots() if one.status.presence.status == "online"}
+            if self._stop.is_set():
+                raise HubError("it was ended before all robots were there")
+            if missing and self._clock.monotonic() - began > within:
+                raise HubError(self._absence(missing, within))
+            wanted = self._clock.monotonic() + BOOT_EVERY
+            await self._clock.sleep(BOOT_EVERY if booted < count else LOOK_EVERY)
+            self._behind = max(0.0, self._clock.monotonic() - wanted - LOOK_EVERY)
+
+    def _absence(self, missing: set[str], within: float) -> str:
+        """Why a fleet did not come together."""
+        count, there = len(self._robots), self._ways.connected
+        if self._behind > 1.0:
+            return (
+                f"after {within:g} s {there:,} of {count:,} robots have a connection, and this process is "
+                f"{self._behind:.1f} s late: the machine is too busy for so many"
+            )
+        if there < count:
+            return f"after {within:g} s {there:,} of {count:,} robots have a connection to {', '.join(self._hub.ways)}"
+        return (
+            f"after {within:g} s the hub at {self._api.url} does not know {len(missing):,} of {count:,} robots to be "
+            f"online, such as {min(missing)}: is it the hub behind {', '.join(self._hub.ways)}?"
+        )
 
     async def _let_happen(self, planned: list[Fault], asked: Errands, errands: list[Errand]) -> None:
         async with asyncio.TaskGroup() as tasks:

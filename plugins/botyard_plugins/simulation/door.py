@@ -16,6 +16,8 @@ from botyard_schemas import topics
 # The hub's own address over HTTP, and the way of robots that goes with it.
 WEB = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
 API_PORT = 8080
+# Seconds in which a robot that is alone has its connection.
+ALONE = 20.0
 # Seconds in which the hub has to answer at the beginning.
 ANSWER_WITHIN = 3.0
 # Open files of this process itself, of each robot's connection, and of each outbox on a disk.
@@ -51,15 +53,20 @@ def ways_of(hubs: Sequence[str], api: str | None) -> tuple[list[str], str]:
     return ways, found
 
 
-def settings_for(settings: Config, url: str, token: str | None) -> Config:
-    """The robots' settings for one way; the token is for those whose scenario names no credentials."""
+def settings_for(settings: Config, url: str, token: str | None, queue: float) -> Config:
+    """The robots' settings for one way; the token is for those whose scenario names no credentials. A robot may wait
+    `queue` seconds more until its connection is opened, since it is not alone."""
     own = settings.transports[0]
     known = own.password is not None or own.token is not None
-    return replace(settings, transports=(replace(own, url=url, token=own.token if known else token),))
+    link = replace(settings.link, connect_within=settings.link.connect_within + queue)
+    return replace(settings, link=link, transports=(replace(own, url=url, token=own.token if known else token),))
 
 
 def transport_of(settings: Config, robot: str) -> Transport:
-    """A robot's real transport. Raises PluginError when a library is missing."""
+    """A robot's real transport, whose steps take as long as those of a robot that is alone. Raises PluginError when a
+    library is missing."""
+    within = settings.link.connect_within
+    settings = replace(settings, link=replace(settings.link, connect_within=min(within, ALONE)))
     one: TransportSettings = settings.transports[0]
     if urlsplit(one.url).scheme not in ("mqtt", "mqtts") or one.version == "5":
         return make_transports(replace(settings, robot=robot))[0]

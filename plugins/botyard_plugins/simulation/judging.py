@@ -46,6 +46,7 @@ def of_robots(robots: Iterable[SimulatedRobot], unwell: Sequence[str]) -> list[I
     return [
         Invariant("every node runs in the end", list(unwell)),
         Invariant("no limit is exceeded", [sentence for one in witnesses for sentence in one.exceeded]),
+        Invariant("no area is left or entered", [sentence for one in witnesses for sentence in one.astray]),
         Invariant(
             "safe mode comes within its deadline", late + [sentence for one in witnesses for sentence in one.restless]
         ),

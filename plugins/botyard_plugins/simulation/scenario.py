@@ -15,8 +15,9 @@ import msgspec
 
 from botyard_edge.config import Config, make_config, robot_schema
 from botyard_edge.driver import DriverSpec
-from botyard_edge.safety import read_policy
+from botyard_edge.safety import NO_POLICY, read_policy
 from botyard_plugins.simulation.witness import MotionLimits
+from botyard_plugins.simulation.zones import zones_of
 from botyard_schemas import settings
 from botyard_schemas.settings import SettingsError, fill_defaults, locate
 from botyard_schemas.validation import field_path
@@ -32,7 +33,6 @@ DIFFERENT: tuple[tuple[str, str, Any], ...] = (
     ("shutdown", "flush_timeout", None),
 )
 
-# Seconds that a driver computes and publishes at once, and how many where limits are watched meanwhile.
 # The highest angular speed of the driver `sim`, rad/s.
 TURN_SPEED = 1.2
 # Seconds that a driver computes and publishes at once, and how many where limits are watched meanwhile.
@@ -155,7 +155,15 @@ def limits_of_robots(settings: Config, options: Mapping[str, Any]) -> MotionLimi
         acceleration = min(acceleration, safe.max_acceleration or acceleration)
     turning = safe.max_angular_speed if safe is not None else None
     heaviest = 1.0 + options["payload"] / 40.0
-    return MotionLimits(speed, acceleration, turning or TURN_SPEED, heaviest)
+    policy = settings.safety or NO_POLICY
+    return MotionLimits(
+        speed,
+        acceleration,
+        turning or TURN_SPEED,
+        heaviest,
+        zones_of(policy.limits, kept=policy.stopping is not None),
+        policy.watchdogs.command_timeout or math.inf,
+    )
 
 
 def faults(scenario: Scenario, rng: random.Random) -> list[Fault]:

@@ -193,9 +193,12 @@ class TroubledDriver(Driver):
         super().__init__(context)
         self._inner = inner
         self._trouble = trouble
+        self._velocities: frozenset[str] = frozenset()
 
     async def __aenter__(self) -> Self:
         await self._inner.__aenter__()
+        offered = self._inner.capabilities.commands
+        self._velocities = frozenset(one.name for one in offered if one.motion and one.motion.kind == "velocity")
         self._trouble.enter(self._inner)
         return self
 
@@ -212,7 +215,9 @@ class TroubledDriver(Driver):
 
     async def execute(self, command: Command, progress: Progress) -> dict[str, Any] | None:
         if self._trouble.witness is not None and command.name not in RESTFUL:
-            self._trouble.witness.told_to_move(self.context.clock.monotonic())
+            self._trouble.witness.told_to_move(
+                self.context.clock.monotonic(), velocity=command.name in self._velocities
+            )
         return await self._inner.execute(command, progress)
 
     async def stop(self) -> None:

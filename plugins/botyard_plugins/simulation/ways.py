@@ -24,6 +24,8 @@ from botyard_schemas.clock import Clock
 # Connections that are opened at once, and in a second: a fleet that comes back together must not storm its hub.
 OPENING = 32
 OPENED_A_SECOND = 100.0
+# Connections that even a slow broker takes in a second: the embedded one needs some 20 ms of CPU for each.
+OPENED_SLOWLY = 10.0
 # Messages that are late on one connection; whoever sends more waits.
 MAX_LATE = 2000
 # Messages at QoS 0 from the hub.
