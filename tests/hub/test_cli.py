@@ -98,7 +98,12 @@ def test_config_check_of_a_good_file_says_so(tmp_path: Path) -> None:
         ("{", {}, "config.yaml:1: not YAML: "),
         ("plugins: [acme_gone]\n", {}, "plugin 'acme_gone': there is no such module; is its package installed?"),
         ("fleet: {sites: [gone.yaml]}\n", {}, "config.yaml:1: fleet.sites[0]: there is no file 'gone.yaml'"),
-        ("store: {url: 'oracle://x'}\n", {}, "store.url: 'oracle://x' names no store that is known"),
+        ("store: {url: 'oracle://x'}\n", {}, "config.yaml:1: store.url: 'oracle://x' names no store that is known"),
+        (
+            "",
+            {"BOTYARD__STORE__URL": "postgres://u:secret@h"},
+            "environment variable BOTYARD__STORE__URL: store.url: 'postgres://u:***@h' names no database; expected",
+        ),
         ("", {"BOTYARD__WEB__PORT": "x"}, 'environment variable BOTYARD__WEB__PORT: web.port: "x" is not of type'),
     ],
 )

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from botyard.store.factory import wrong_with
 from botyard_schemas import settings
 
 _SIZE = re.compile(r"([0-9]{1,16}(?:\.[0-9]{1,6})?) ?(?:([kKMGT]?)(i?)B)?")
@@ -178,6 +179,8 @@ def _beyond_the_schema(raw: dict[str, Any], path: Path | None, environ: Mapping[
             problems.append(f"{where('broker', 'url')}: broker.url: {url!r}: {error}")
         if not host:
             problems.append(f"{where('broker', 'url')}: broker.url: {url!r} names no host")
+    if (url := raw["store"]["url"]) and (problem := wrong_with(url)):
+        problems.append(f"{where('store', 'url')}: store.url: {problem}")
     if (ca := raw["broker"]["ca"]) and not ((path.parent if path else Path()) / ca).is_file():
         problems.append(f"{where('broker', 'ca')}: broker.ca: there is no file {ca!r}")
     for index, site in enumerate(raw["fleet"]["sites"]):

@@ -20,18 +20,33 @@ def open_store(url: str, *, quarantine_limit: int = 1000, clock: Clock | None = 
 
     Without `processes` an SQLite store has none of its own, which is for tests and simulations.
     """
-    scheme, colon, rest = url.partition(":")
-    if scheme in ("postgres", "postgresql") and colon:
+    if problem := wrong_with(url):
+        raise ValueError(f"store.url: {problem}")
+    if not url.startswith("sqlite:"):
         return _postgres(url, quarantine_limit, clock)
-    if scheme != "sqlite" or not colon:
-        raise ValueError(f"store.url: {shown(url)!r} names no store that is known; {KNOWN}")
-    path = rest.removeprefix("///") if rest.startswith("///") else rest
-    if not path or path.startswith("//") or path.endswith("/") or "?" in path or path == ":memory:" or "\0" in path:
-        raise ValueError(f"store.url: {shown(url)!r} names no file; {KNOWN}")
     # Imported here: Tortoise takes 0.2 s, which a wrong configuration need not wait for.
     from botyard.store.sqlite import SqliteStore
 
-    return SqliteStore(Path(path), quarantine_limit=quarantine_limit, clock=clock, processes=processes)
+    return SqliteStore(Path(_path(url)), quarantine_limit=quarantine_limit, clock=clock, processes=processes)
+
+
+def wrong_with(url: str) -> str | None:
+    """The sentence why `url` can name no store, without its password; None when it can."""
+    scheme, colon, _ = url.partition(":")
+    path = _path(url)
+    if scheme in ("postgres", "postgresql") and colon:
+        problem = _problem(url)
+    elif scheme != "sqlite" or not colon:
+        problem = "names no store that is known"
+    elif not path or path.startswith("//") or path.endswith("/") or "?" in path or path == ":memory:" or "\0" in path:
+        problem = "names no file"
+    else:
+        problem = None
+    return problem and f"{shown(url)!r} {problem}; {KNOWN}"
+
+
+def _path(url: str) -> str:
+    return url.partition(":")[2].removeprefix("///")
 
 
 def shown(url: str) -> str:
@@ -40,8 +55,6 @@ def shown(url: str) -> str:
 
 
 def _postgres(url: str, quarantine_limit: int, clock: Clock | None) -> Store:
-    if problem := _problem(url):
-        raise ValueError(f"store.url: {shown(url)!r} {problem}; {KNOWN}")
     try:
         from botyard.store.postgres import PostgresStore
     except ModuleNotFoundError as error:
