@@ -25,6 +25,7 @@ class Hub:
         self.settled: set[int] = set()
         self.silent = False
         self.names = True
+        self.lost: set[int] = set()
         self._backlog = backlog
         self._delay = delay
         self._known = 0
@@ -47,6 +48,8 @@ class Hub:
 
     async def publish(self, topic: str, payload: bytes, *, qos: int, **_: Any) -> None:
         envelope = decode(payload)
+        if envelope.seq in self.lost:
+            return
         self.arrived.append((self.clock.monotonic(), envelope))
         self.settled.add(envelope.seq)
         if isinstance(envelope.body, Event) and envelope.body.name == DROPPED:
@@ -120,6 +123,15 @@ async def test_live_data_of_a_hub_that_names_no_ranges_become_sparse() -> None:
             await hub.outbox.put(Telemetry([Group([0], [Channel("a", [value])])]))
             await hub.clock.advance(0.1)
         assert sum(envelope.seq > 10_000 for _, envelope in hub.arrived) <= AHEAD
+
+
+async def test_live_data_of_which_every_other_is_lost_scatter_over_few_ranges_only() -> None:
+    async with Hub(backlog=10_000) as hub:
+        for value in range(1000):
+            seq = await hub.outbox.put(Telemetry([Group([0], [Channel("a", [value])])]))
+            hub.lost.update({seq} if value % 2 else ())
+            await hub.clock.advance(0.1)
+        assert SCATTERED // 2 < len(hub.islands) <= SCATTERED + 1, "the hub has to keep account of each"
 
 
 async def test_what_the_hub_had_and_has_no_more_is_sent_again() -> None:
