@@ -169,10 +169,13 @@ class Peer:
         item = self.mission[self.current]
         if item.command == mavlink.MAV_CMD_NAV_WAYPOINT:
             return (*self._metres(item.x / 1e7, item.y / 1e7), item.z)
+        here = (self.east, self.north)
+        # PX4 goes where the item says, ArduPilot takes 0, 0 for the place where it is.
+        place = self._metres(item.x / 1e7, item.y / 1e7) if self.flavour == "px4" or item.x or item.y else here
         if item.command == mavlink.MAV_CMD_NAV_TAKEOFF:
-            return (self.east, self.north, item.z)
+            return (*place, item.z)
         if item.command == mavlink.MAV_CMD_NAV_LAND:
-            return (self.east, self.north, 0.0)
+            return (*place, 0.0 if math.dist(place, here) < 1.0 else self.up)
         return (self.east, self.north, self.up)
 
     def _arrived(self) -> None:
@@ -400,12 +403,20 @@ class Peer:
 
     def _take_item(self, item: Any) -> None:
         if self._incoming is None:
-            self.send(mavlink.MAVLink_mission_ack_message(255, 190, mavlink.MAV_MISSION_ERROR))
+            again = self.flavour == "px4" and item.seq == len(self.mission) - 1 and not self.forgets_last_ack
+            result = mavlink.MAV_MISSION_ACCEPTED if again else mavlink.MAV_MISSION_ERROR
+            self.send(mavlink.MAVLink_mission_ack_message(255, 190, result))
             return
         if item.seq != len(self._incoming):
+            if self.flavour != "px4":  # which passes it over
+                self.send(mavlink.MAVLink_mission_ack_message(255, 190, mavlink.MAV_MISSION_INVALID_SEQUENCE))
             return
         self._incoming.append(item)
-        if item.command in self.denies:
+        placeless = item.command in (mavlink.MAV_CMD_DO_CHANGE_SPEED, mavlink.MAV_CMD_NAV_RETURN_TO_LAUNCH)
+        if self.flavour == "px4" and placeless != (item.frame == mavlink.MAV_FRAME_MISSION):
+            self._incoming = None
+            self.send(mavlink.MAVLink_mission_ack_message(255, 190, mavlink.MAV_MISSION_UNSUPPORTED))
+        elif item.command in self.denies:
             self._incoming = None
             self.send(mavlink.MAVLink_mission_ack_message(255, 190, self.denies[item.command]))
         elif len(self._incoming) < self._expected:

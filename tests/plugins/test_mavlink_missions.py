@@ -70,13 +70,58 @@ async def test_mission_is_uploaded_whole_although_the_radio_loses_a_third(
         assert stored(flight) == [*NUMBERS[:3], *[NUMBERS[3]] * 20, NUMBERS[4]]
 
 
-async def test_upload_whose_last_acknowledgement_is_lost_begins_anew_and_succeeds(make_driver: Make) -> None:
-    async with flown(make_driver) as flight:
+@pytest.mark.parametrize(("flavour", "uploads"), [("px4", 1), ("copter", 2)])
+async def test_upload_whose_last_acknowledgement_is_lost_succeeds(
+    make_driver: Make, flavour: Flavour, uploads: int
+) -> None:
+    async with flown(make_driver, flavour) as flight:
         flight.peer.forgets_last_ack = 1
         await flight.command("mission_upload", items=ITEMS)
         counts = [one for one in flight.peer.received if one.get_type() == "MISSION_COUNT"]
-        assert len(counts) == 2  # since the item that was sent again was answered with an error
+        assert len(counts) == uploads, "ArduPilot answers the item that is sent again with an error, PX4 says yes"
         assert stored(flight) == NUMBERS
+
+
+@FLAVOURS
+async def test_takeoff_and_landing_without_a_place_are_where_the_vehicle_and_the_item_before_are(
+    make_driver: Make, flavour: Flavour
+) -> None:
+    async with flown(make_driver, flavour) as flight:
+        flight.peer.north = flight.peer.east = 30.0
+        await flight.clock.advance(1.0)
+        await flight.command("mission_upload", items=[ITEMS[0], {"do": "speed", "speed": 7}, FAR, {"do": "land"}])
+        items = flight.peer.mission[flavour == "copter" :]
+        assert [item.frame == mavlink.MAV_FRAME_MISSION for item in items] == [False, True, False, False]
+        places = [(item.x / 1e7, item.y / 1e7) for item in items]
+        if flavour == "px4":  # which would fly to 0, 0
+            assert places[0] == pytest.approx(
+                (north(30), HOME[1] + (north(30) - HOME[0]) / math.cos(math.radians(HOME[0]))), abs=1e-6
+            )
+            assert places[3] == pytest.approx((FAR["lat"], FAR["lon"]), abs=1e-6)
+        else:
+            assert places[0] == places[3] == (0, 0), "which is where it is"
+        await flight.command("arm")
+        await flight.command("mission_start")
+        assert (flight.peer.north, flight.peer.up) == pytest.approx((400, 0), abs=1.5)
+
+
+@FLAVOURS
+async def test_upload_over_a_radio_that_is_slower_than_the_repetitions_succeeds(
+    make_driver: Make, flavour: Flavour
+) -> None:
+    async with flown(make_driver, flavour, ack_timeout=0.3) as flight:
+        flight.peer.late = 0.7  # so whatever is sent comes twice or three times
+        await flight.command("mission_upload", items=ITEMS)
+        assert stored(flight) == NUMBERS
+
+
+async def test_upload_to_a_vehicle_that_finds_everything_out_of_order_ends(make_driver: Make) -> None:
+    async with flown(make_driver, "copter") as flight:
+        peer, taken = flight.peer, flight.peer._take_item
+        wrong = mavlink.MAVLink_mission_ack_message(255, 190, mavlink.MAV_MISSION_INVALID_SEQUENCE)
+        peer._take_item = lambda item: peer.send(wrong) if item.seq else taken(item)  # type: ignore[method-assign]
+        with pytest.raises(CommandFailedError, match="does not get on"):
+            await flight.command("mission_upload", items=ITEMS)
 
 
 async def test_upload_whose_last_acknowledgement_never_comes_is_given_up(make_driver: Make) -> None:
@@ -321,6 +366,7 @@ async def test_answer_that_is_for_others_or_of_something_else_clears_no_mission(
         ([{"do": "waypoint", "lat": 91, "lon": 8, "altitude": 10}], "args.items[0].lat"),
         ([{"do": "land"}, {"do": "waypoint", "lat": 47, "lon": 8}], "args.items[1]"),
         ([{"do": "rtl", "altitude": 20}], "args.items[0]"),
+        ([{"do": "land", "lat": 47.0}], "args.items[0]"),
     ],
 )
 def test_mission_that_is_wrong_is_refused_with_the_place(make_driver: Make, items: Any, says: str) -> None:

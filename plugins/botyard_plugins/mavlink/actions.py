@@ -159,7 +159,11 @@ async def mission_upload(order: Order, args: Args) -> Result:
     """Store a mission in the vehicle."""
     vehicle, options = order.vehicle, order.options
     _need_no_mission(order)
-    items = missions.plan(args["items"], home_first=order.modes.autopilot == "ArduPilot")
+    here = (vehicle.geo.lat, vehicle.geo.lon) if vehicle.geo is not None else None
+    try:
+        items = missions.plan(args["items"], home_first=order.modes.autopilot == "ArduPilot", here=here)
+    except missions.RefusedMissionError as error:
+        raise order.rejected(str(error)) from error
     try:
         await missions.upload(order.link, items, options["ack_timeout"], options["attempts"], order.progress)
     except missions.RefusedMissionError as error:

@@ -1,9 +1,14 @@
 """Missions: from the command's arguments to MISSION_ITEM_INT, and the upload protocol.
 
 The protocol is https://mavlink.io/en/services/mission.html: we say how many items there are (MISSION_COUNT), the
-vehicle asks for one after the other (MISSION_REQUEST_INT, or MISSION_REQUEST of older ones) and ends with MISSION_ACK.
-What gets no answer is sent again. When the last acknowledgement is lost, a vehicle that has stored everything answers
-the item that is sent again with an error: then the whole upload begins anew, which does no harm.
+vehicle asks for one after the other (MISSION_REQUEST_INT, or MISSION_REQUEST, which older ones and ArduPilot send) and
+ends with MISSION_ACK. What gets no answer is sent again. An item that comes twice is passed over by PX4; ArduPilot says
+that it is out of order, and goes on with the upload all the same (libraries/GCS_MAVLink/MissionItemProtocol.cpp). When
+the last acknowledgement is lost, a vehicle that has stored everything may answer the item that is sent again with an
+error: then the whole upload begins anew, which does no harm.
+
+PX4 refuses items without a place (speed, return) in any frame but MAV_FRAME_MISSION, and takes 0, 0 for a place off the
+coast of Africa (src/modules/mavlink/mavlink_mission.cpp), which to ArduPilot means "here".
 """
 
 import math
@@ -69,12 +74,15 @@ ITEMS: dict[str, Any] = {
                     hold={"type": "number", "minimum": 0, "maximum": 65535, "description": "Seconds to stay there."},
                 ),
                 _item("speed", ["speed"], speed={"type": "number", "exclusiveMinimum": 0, "maximum": 1000}),
-                _item("land", **_PLACE),
+                _item("land", **_PLACE) | {"dependentRequired": {"lat": ["lon"], "lon": ["lat"]}},
                 _item("rtl"),
             )
         ],
     },
 }
+
+
+Place = tuple[float, float]  # degrees north and east
 
 
 class RefusedMissionError(Exception):
@@ -89,28 +97,43 @@ class Item(NamedTuple):
     lat: float = 0.0
     lon: float = 0.0
     altitude: float = 0.0
+    placed: bool = True  # else it has no position at all
 
 
-def plan(given: Sequence[Mapping[str, Any]], *, home_first: bool) -> list[Item]:
-    """The items of a mission. `home_first`: as ArduPilot wants it, whose item 0 is home and is not flown."""
+def plan(given: Sequence[Mapping[str, Any]], *, home_first: bool, here: Place | None = None) -> list[Item]:
+    """The items of a mission. `home_first`: as ArduPilot wants it, whose item 0 is home and is not flown. PX4 wants a
+    place for everything that has one, and what names none is where the item before it is, or the vehicle (`here`).
+
+    Raises RefusedMissionError when that is not known.
+    """
     items = [Item("MAV_CMD_NAV_WAYPOINT")] if home_first else []
-    return items + [_made(item) for item in given]
+    place = (0.0, 0.0) if home_first else here
+    for item in given:
+        items.append(_made(item, place))
+        if items[-1].placed and not home_first:
+            place = items[-1].lat, items[-1].lon
+    return items
 
 
-def _made(item: Mapping[str, Any]) -> Item:
+def _made(item: Mapping[str, Any], place: Place | None) -> Item:
     as_is = (0.0, 0.0, 0.0, math.nan)  # the heading is the vehicle's own affair
     match item["do"]:
-        case "takeoff":
-            return Item("MAV_CMD_NAV_TAKEOFF", as_is, altitude=item["altitude"])
+        case "speed":
+            return Item("MAV_CMD_DO_CHANGE_SPEED", (1.0, item["speed"], -1.0, 0.0), placed=False)
+        case "rtl":
+            return Item("MAV_CMD_NAV_RETURN_TO_LAUNCH", placed=False)
         case "waypoint":
             params = (float(item.get("hold", 0.0)), 0.0, 0.0, math.nan)
             return Item("MAV_CMD_NAV_WAYPOINT", params, item["lat"], item["lon"], item["altitude"])
-        case "speed":
-            return Item("MAV_CMD_DO_CHANGE_SPEED", (1.0, item["speed"], -1.0, 0.0))
-        case "land":
-            return Item("MAV_CMD_NAV_LAND", as_is, item.get("lat", 0.0), item.get("lon", 0.0))
-        case _:
-            return Item("MAV_CMD_NAV_RETURN_TO_LAUNCH")
+    if "lat" in item:
+        place = item["lat"], item["lon"]
+    if place is None:
+        raise RefusedMissionError(
+            f"where to {item['do']} is not known, since the vehicle does not know where it is yet"
+        )
+    if item["do"] == "land":
+        return Item("MAV_CMD_NAV_LAND", as_is, *place)
+    return Item("MAV_CMD_NAV_TAKEOFF", as_is, *place, item["altitude"])
 
 
 async def upload(link: Link, items: Sequence[Item], timeout: float, attempts: int, progress: Progress) -> None:
@@ -188,6 +211,7 @@ class _Upload:
         self._progress = progress
         self._asked: Counter[int] = Counter()
         self._in_doubt = False
+        self._out_of_order = 0
 
     async def run(self, *, last: bool) -> bool:
         """Whether the vehicle has it; not so, when it is in doubt and not the `last` attempt."""
@@ -205,6 +229,8 @@ class _Upload:
                         return True
                 elif self._in_doubt and not last and heard.type in (ERROR, INVALID_SEQUENCE):
                     return False
+                elif heard.type == INVALID_SEQUENCE and self._asked and self._out_of_order < ASKED:
+                    self._out_of_order += 1  # what was sent twice; it asks for what it wants by itself
                 else:
                     raise RefusedMissionError(self._refusal(heard.type))
 
@@ -233,7 +259,7 @@ class _Upload:
         return dialect.MAVLink_mission_item_int_message(
             *self._link.target,
             number,
-            dialect.MAV_FRAME_GLOBAL_RELATIVE_ALT_INT,
+            dialect.MAV_FRAME_GLOBAL_RELATIVE_ALT_INT if item.placed else dialect.MAV_FRAME_MISSION,
             getattr(dialect, item.command),
             int(number == 0),
             1,

@@ -55,7 +55,8 @@ SCHEMA: dict[str, Any] = {
         },
         "own_system": {
             "title": "Own system",
-            "description": "Our number, that of a ground station: ArduPilot takes commands from its SYSID_MYGCS only.",
+            "description": "Our number, that of a ground station. ArduPilot's failsafe for a lost ground station goes "
+            "by the heartbeats of its MAV_GCS_SYSID (SYSID_MYGCS), and where that is enforced so do commands.",
             "type": "integer",
             "minimum": 1,
             "maximum": 255,
