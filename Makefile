@@ -34,7 +34,7 @@ test: $(VENV)/.ready-dev $(BUILT) ## Run every test (PYTEST_ARGS="-k telemetry")
 	@.ci/system-packages
 	@.ci/quietly "Testing the dashboard" $(NODE) npm --prefix $(DASHBOARD) test
 	@mkdir -p artifacts
-	@$(BIN)/python -m pytest -n $(WORKERS) --junitxml=artifacts/pytest.xml $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --junitxml=artifacts/pytest.xml $(PYTEST_ARGS)
 
 chaos: $(VENV)/.ready-dev ## Kill, cut and confuse everything at random, and check that nothing is lost (CHAOS_ARGS="--seed 1")
 	@.ci/system-packages

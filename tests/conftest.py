@@ -2,6 +2,9 @@
 
 import os
 import signal
+import sys
+import tempfile
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
@@ -14,6 +17,43 @@ hypothesis.settings.load_profile("botyard")
 # tests interrupt would not hear of it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Hundreds of processes start here: where the environment forbids Python to keep what it compiled, each of them would
+# compile all of its sources again, and pytest would rewrite the assertions of all tests in each worker.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# Mostly waiting for real processes, the longest first: spread among the tests that compute, they cost little time.
+WAITING = ("test_wheel", "test_replay", "test_chaos", "test_dashboard", "test_bench", "test_edge_restart", "")
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers() -> Iterator[None]:
+    """While a test waits for a process, another one computes."""
+    cores: int = yield  # type: ignore[assignment]
+    return cores if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else cores + (cores + 1) // 2  # type: ignore[return-value]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of the whole system first: a worker begins with them while the others do all the rest, and whoever is
+    done takes some of what is left. Tests of a file stay together, since they share what is made for the file."""
+
+    def rank(item: pytest.Item) -> int:
+        folder, name = item.path.parent.name, item.path.stem
+        return WAITING.index(name if name in WAITING else "") if folder == "system" else len(WAITING)
+
+    items.sort(key=rank)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _temporary_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Temporary folders of the tests, and of what they start, are in pytest's own, which goes with a later run also
+    when this one is killed. Nothing is left there when all tests have passed."""
+    folder = tmp_path_factory.mktemp("temporary")
+    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+    yield
+    left = sorted(path.name for path in folder.iterdir())
+    assert not left or request.session.testsfailed, f"tests have left this in the temporary folder: {left}"
 
 
 def _skipped(config: pytest.Config) -> int:

@@ -202,8 +202,11 @@ class StoreAndForward(RuleBasedStateMachine):
         self.loop.run_until_complete(self._start())
 
     def teardown(self) -> None:
-        if hasattr(self, "loop"):
+        if not hasattr(self, "loop"):
+            return
+        try:
             self._deliver_everything()
+        finally:
             self.loop.run_until_complete(self._stop())
             self.loop.close()
             shutil.rmtree(self.folder)

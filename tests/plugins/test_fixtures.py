@@ -60,7 +60,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def pytest_in(folder: Path, *args: str) -> str:
-    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", *args]
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "--basetemp=tmp", *args]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=100)
     return done.stdout + done.stderr
 
