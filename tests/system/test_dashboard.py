@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 from tests.processes import ARTIFACTS, HubProcess, Running, wait_until
 
@@ -23,8 +23,10 @@ ROBOTS = [f"picker-{number}" for number in range(1, 6)]
 TEN_SECONDS = 10_000
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Shared by the tests, each of which opens pages in a context of its own. It may not outlive them: Playwright keeps
+    an event loop running, beside which no asynchronous test can run."""
     with sync_playwright() as playwright:
         found = shutil.which("chromium") or "/usr/bin/chromium"
         chromium = playwright.chromium.launch(executable_path=found, args=QUIET)
@@ -36,9 +38,11 @@ def browser() -> Iterator[Browser]:
 def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
     """Open pages that fail their test when they log an error or ask the internet for something."""
     wrong: list[str] = []
+    contexts: list[BrowserContext] = []
 
     def opened(hub: HubProcess, path: str, **context: Any) -> Page:
-        page = browser.new_context(**context).new_page()
+        contexts.append(browser.new_context(**context))
+        page = contexts[-1].new_page()
         page.on("pageerror", lambda error: wrong.append(f"{path}: {error}"))
         page.on(
             "request",
@@ -52,6 +56,8 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         return page
 
     yield opened
+    for one in contexts:
+        one.close()
     assert wrong == []
 
 
