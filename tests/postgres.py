@@ -107,6 +107,8 @@ class PostgresServer:
     def create(self, template: str = "template0", options: str = "") -> str:
         """A new database like `template`; gives its name."""
         name = f"test_{next(self._numbers)}"
+        if int((self.folder / "data" / "PG_VERSION").read_text()) >= 15:  # else through the log, at twice the cost
+            options += " STRATEGY FILE_COPY"
         self.execute("postgres", f'CREATE DATABASE "{name}" TEMPLATE "{template}" {options}')
         return name
 
