@@ -1,10 +1,12 @@
 """What holds for all tests."""
 
 import os
+import shutil
 import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -46,13 +48,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _temporary_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Temporary folders of the tests, and of what they start, are in pytest's own, which goes with a later run also
-    when this one is killed. Nothing is left there when all tests have passed."""
-    folder = tmp_path_factory.mktemp("temporary")
+def _temporary_folder(request: pytest.FixtureRequest) -> Iterator[None]:
+    """One folder for all that tests, and what they start, make in the system's temporary folder. Nothing is left in it
+    when all tests have passed. Its path is short, since Chromium has a socket there."""
+    before = os.environ.get("TMPDIR")
+    folder = Path(tempfile.mkdtemp(prefix="by-test-"))
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
     yield
     left = sorted(path.name for path in folder.iterdir())
+    shutil.rmtree(folder, ignore_errors=True)
+    tempfile.tempdir = None
+    os.environ.pop("TMPDIR") if before is None else os.environ.update(TMPDIR=before)
     assert not left or request.session.testsfailed, f"tests have left this in the temporary folder: {left}"
 
 
