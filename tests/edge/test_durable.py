@@ -680,12 +680,12 @@ asyncio.run(main())
 """
 
 
-def _lived_for(seconds: float, path: Path, mode: str) -> list[str]:
-    """What a process said until it was killed, so long after its first line."""
+def _lived_for(seconds: float, path: Path, mode: str, first: int) -> list[str]:
+    """What a process said until it was killed, so long after it had said so many lines."""
     command = [sys.executable, "-c", VICTIM, str(path), mode]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        lines = [process.stdout.readline()]
+        lines = [process.stdout.readline() for _ in range(first)]
         time.sleep(seconds)
         process.send_signal(signal.SIGKILL)
         return lines + process.stdout.read().splitlines(keepends=True)
@@ -700,7 +700,8 @@ async def test_process_killed_at_random_times_gives_no_number_twice_and_keeps_wh
     given: dict[int, str] = {}
     epochs: set[str] = set()
     for life in range(8):
-        for line in await asyncio.to_thread(_lived_for, dice.uniform(0.0, 0.15), path, mode):
+        first = 14 if life % 2 else 1  # so that there is something to lose, also where little is written in that time
+        for line in await asyncio.to_thread(_lived_for, dice.uniform(0.0, 0.15), path, mode, first):
             if line.endswith("\n"):
                 epoch, seq, text = line.split()
                 assert int(seq) not in given
