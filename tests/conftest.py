@@ -48,9 +48,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _temporary_folder(request: pytest.FixtureRequest) -> Iterator[None]:
+def _temporary_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """One folder for all that tests, and what they start, make in the system's temporary folder. Nothing is left in it
     when all tests have passed. Its path is short, since Chromium has a socket there."""
+    tmp_path_factory.getbasetemp()  # which pytest makes in the system's folder when it is first asked for
     before = os.environ.get("TMPDIR")
     folder = Path(tempfile.mkdtemp(prefix="by-test-"))
     os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
