@@ -335,15 +335,19 @@ class Peer:
             case mavlink.MAV_CMD_DO_REPOSITION:
                 return self._reposition(params, frame)
             case mavlink.MAV_CMD_NAV_RETURN_TO_LAUNCH:
-                self.mode = "RTL"
-                return ok
+                return self._change("RTL")
             case mavlink.MAV_CMD_NAV_LAND if self.flavour == "px4":
-                self.mode = "LAND"
-                return ok
+                return self._change("LAND")
             case mavlink.MAV_CMD_MISSION_START if self.flavour != "px4":
                 self.mode, self.current = "AUTO", 1
                 return ok if len(self.mission) > 1 else failed
         return mavlink.MAV_RESULT_UNSUPPORTED
+
+    def _change(self, mode: str) -> Any:
+        """PX4 takes a mode that it is in already for one that it cannot change to now."""
+        was, self.mode = self.mode, mode
+        again = self.flavour == "px4" and was == mode
+        return mavlink.MAV_RESULT_TEMPORARILY_REJECTED if again else mavlink.MAV_RESULT_ACCEPTED
 
     def _set_mode(self, mode: int, sub: int) -> bool:
         if self.flavour != "px4":

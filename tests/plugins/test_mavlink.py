@@ -443,6 +443,28 @@ async def test_second_goto_takes_the_place_of_the_first(make_driver: Make) -> No
 
 
 @FLAVOURS
+@pytest.mark.parametrize("command", ["rtl", "land"])
+async def test_return_and_landing_are_done_although_their_acknowledgement_is_lost(
+    make_driver: Make, flavour: Flavour, command: str
+) -> None:
+    async with flown(make_driver, flavour) as flight:
+        await airborne(flight)
+        peer, lost = flight.peer, {mavlink.MAV_CMD_NAV_RETURN_TO_LAUNCH, mavlink.MAV_CMD_NAV_LAND}
+        tell = peer._ack
+
+        def acknowledge(number: int, result: int, progress: int = 0) -> None:
+            if number in lost:
+                lost.discard(number)
+            else:
+                tell(number, result, progress)
+
+        peer._ack = acknowledge  # type: ignore[method-assign, assignment]
+        await flight.command(command)
+        assert not peer.armed
+        assert peer.up == pytest.approx(0, abs=0.2)
+
+
+@FLAVOURS
 async def test_hold_ends_a_goto_and_the_vehicle_stays_where_it_is(make_driver: Make, flavour: Flavour) -> None:
     async with flown(make_driver, flavour) as flight:
         await airborne(flight)

@@ -106,7 +106,7 @@ async def rtl(order: Order, args: Args) -> Result:
     order.need_armed()
     order.take_over()
     modes = order.modes
-    await order.ask("MAV_CMD_NAV_RETURN_TO_LAUNCH")
+    await order.ask_for(modes.returning, "MAV_CMD_NAV_RETURN_TO_LAUNCH")
     coming = modes.returning | modes.landing
     await order.see(lambda: vehicle.mode in coming, lambda: f"returning, but in {vehicle.mode}")
     moved = clock.monotonic()
@@ -137,7 +137,7 @@ async def land(order: Order, args: Args) -> Result:
         raise order.rejected("an ArduPilot plane lands in a mission only")
     order.take_over()
     if modes.autopilot == "PX4":
-        await order.ask("MAV_CMD_NAV_LAND", *(0.0, 0.0, 0.0), *[math.nan] * 4)
+        await order.ask_for(modes.landing, "MAV_CMD_NAV_LAND", *(0.0, 0.0, 0.0), *[math.nan] * 4)
         await order.see(
             lambda: vehicle.mode in modes.landing or vehicle.down, lambda: f"landing, but in {vehicle.mode}"
         )

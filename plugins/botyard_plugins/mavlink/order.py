@@ -14,6 +14,7 @@ from botyard_plugins.mavlink.protocol import CANCELLED, FAILED, AnsweredError, C
 from botyard_plugins.mavlink.vehicle import Vehicle
 
 STEP = 0.1  # s between two looks at the vehicle
+HEARTBEAT = 1.2  # s from one, which tells the mode, to the next
 SHOWN_WITHIN = 5.0  # s after an acknowledgement within which it has to be seen
 STALL, STRAY = 30.0, 300.0  # s without getting nearer: standing still, and moving
 NEARER = 0.3  # m that count as getting nearer
@@ -109,6 +110,24 @@ class Order:
     async def ask_at(self, command: str, frame: int, place: tuple[float, float, float], *params: float) -> None:
         """COMMAND_INT at latitude, longitude and altitude. Raises as `ask`."""
         await self._asked(self._cockpit.commands.at(self._number(command), frame, *place, *params))
+
+    async def ask_for(self, modes: frozenset[str], command: str, *params: float) -> None:
+        """COMMAND_LONG that leads to one of these modes. Raises as `ask`.
+
+        Older PX4 says "not now" to what it does already (Commander::handle_command), and so to a command that comes
+        again since its acknowledgement was lost.
+        """
+        clock = self.link.clock
+        if self.vehicle.mode in modes:
+            return
+        try:
+            await self.ask(command, *params)
+        except (CommandRejectedError, CommandFailedError):
+            until = clock.monotonic() + HEARTBEAT
+            while self.vehicle.mode not in modes:
+                if clock.monotonic() >= until:
+                    raise
+                await clock.sleep(STEP)
 
     async def change_mode(self, mode: str) -> None:
         """Change it, and see it changed. Raises as `ask`."""
