@@ -216,7 +216,10 @@ class Away:
                 f"{self._behind:.1f} s late: the machine is too busy for so many"
             )
         if there < count:
-            return f"after {within:g} s {there:,} of {count:,} robots have a connection to {', '.join(self._hub.ways)}"
+            return (
+                f"after {within:g} s {there:,} of {count:,} robots have a connection to {', '.join(self._hub.ways)}; "
+                f"{'; '.join(self._ways.trouble()[:3])}"
+            )
         return (
             f"after {within:g} s the hub at {self._api.url} does not know {len(missing):,} of {count:,} robots to be "
             f"online, such as {min(missing)}: is it the hub behind {', '.join(self._hub.ways)}?"

@@ -196,9 +196,9 @@ class Connection(asyncio.Protocol):
             raise TransportError(packets.REFUSALS.get(code, f"the broker refuses the connection (code {code})"))
 
     async def subscribe(self, topic: str) -> None:
-        """Raises TransportError when the broker refuses."""
+        """Raises TransportError when the broker refuses. At QoS 0, as the edge does it."""
         identifier = self._identifier()
-        granted = await self._confirmed(identifier, packets.subscribe(identifier, [topic], 1))
+        granted = await self._confirmed(identifier, packets.subscribe(identifier, [topic], 0))
         if not granted or granted[0] >= 0x80:
             raise TransportError(f"the broker does not allow to listen to {topic}")
 

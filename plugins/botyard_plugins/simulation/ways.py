@@ -24,7 +24,7 @@ from botyard_schemas.clock import Clock
 # Connections that are opened at once, and in a second: a fleet that comes back together must not storm its hub.
 OPENING = 32
 OPENED_A_SECOND = 100.0
-# Connections that even a slow broker takes in a second: the embedded one needs some 20 ms of CPU for each.
+# Connections that are opened in a second even where broker or machine are slow.
 OPENED_SLOWLY = 10.0
 # Messages that are late on one connection; whoever sends more waits.
 MAX_LATE = 2000
@@ -59,6 +59,8 @@ class _Robot:
     changes: list[dict[str, Any]] = field(default_factory=list)
     # Steady times between which it had a connection; the last one may last.
     times: list[list[float]] = field(default_factory=list)
+    # Why it has none.
+    trouble: str = "it has not tried yet"
 
 
 class Ways:
@@ -79,6 +81,10 @@ class Ways:
     def connected(self) -> int:
         """How many robots have a connection."""
         return sum(one.session is not None for one in self._robots.values())
+
+    def trouble(self) -> list[str]:
+        """A sentence for each robot that has no connection, and why."""
+        return [f"{name}: {one.trouble}" for name, one in self._robots.items() if one.session is None]
 
     def without(self, robot: str, begin: float, end: float) -> bool:
         """Whether a robot had no connection at some moment between these, in steady seconds."""
@@ -137,9 +143,15 @@ class WorseTransport:
     async def session(self, will: Will) -> AsyncGenerator[Session, None]:
         self._check()
         async with AsyncExitStack() as stack:
+            self.robot.trouble = "it waits for its turn"
             async with self.ways.gate.passed():
                 self._check()
-                inner = await stack.enter_async_context(self.robot.inner.session(will))
+                self.robot.trouble = "its connection is being opened"
+                try:
+                    inner = await stack.enter_async_context(self.robot.inner.session(will))
+                except TransportError as error:
+                    self.robot.trouble = str(error)
+                    raise
             session = WorseSession(inner, self.robot.way, self.ways)
             await stack.enter_async_context(session)
             times = [self.ways.clock.monotonic(), math.inf]
@@ -151,6 +163,7 @@ class WorseTransport:
                 times[1] = self.ways.clock.monotonic()
                 if self.robot.session is session:
                     self.robot.session = None
+                    self.robot.trouble = "its connection has ended"
 
     def _check(self) -> None:
         if self.robot.way.down or self.robot.way.silent:
