@@ -37,7 +37,7 @@ async def test_heartbeats_on_the_short_way_leave_the_same_behind_as_on_the_long_
             taken.append(message)
             return await long_way(message, token)
 
-        ingest.receive = ingest._lobby._receive = noted  # type: ignore[method-assign]
+        ingest.receive = noted  # type: ignore[method-assign]
         for _ in range(300):
             await clock.advance(dice.choice((0.1, 1.0, 5.0, 20.0, 60.0)))
             body: dict[str, Any] = {"status": dice.choice(("online",) * 30 + ("offline",))}

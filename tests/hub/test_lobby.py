@@ -82,6 +82,7 @@ async def test_message_for_which_the_lobby_has_no_room_is_not_acknowledged_and_c
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lobby, "MOST_OF_ONE", 2000)
+    monkeypatch.setattr(lobby, "PATIENCE", 0.05)
     async with hub_with_doorkeeper(tmp_path) as (running, doorkeeper):
         slow = running.robot("slow")
         messages = [inbound(running, slow, n) for n in range(10)]
@@ -93,6 +94,20 @@ async def test_message_for_which_the_lobby_has_no_room_is_not_acknowledged_and_c
         await receive(running, messages)
         await wait_until(lambda: slow.acknowledged == 10)
         assert await stored(running, "slow") == list(range(10))
+
+
+async def test_new_robot_that_sends_as_fast_as_it_can_loses_nothing_while_it_is_let_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lobby, "MOST_OF_ONE", 500_000)
+    async with running_hub(tmp_path) as running:
+        robot = running.robot("r")
+        messages = [inbound(running, robot, n) for n in range(3000)]
+        for at in range(0, len(messages), 200):
+            await receive(running, messages[at : at + 200])
+            await asyncio.sleep(0)
+        await wait_until(lambda: robot.acknowledged == len(messages))
+        assert "waits_for_access" not in await counters(running)
 
 
 async def test_hub_that_stops_while_robots_wait_acknowledges_none_of_their_messages(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ class Ingest:
         self._recent: deque[Inbound | Recent] = deque(maxlen=RECENT)
         self._tracker = Tracker()
         self._committer = Committer(config, store, bus, clock, self._tracker, self.counters)
-        self._lobby = Lobby(self.receive)
+        self._lobby = Lobby(self._take_in)
         self._express = Express(
             self._times,
             fleet,
@@ -126,48 +126,54 @@ class Ingest:
 
     async def receive_all(self, messages: Sequence[Inbound]) -> None:
         """Take messages in; see `Inbox`."""
+        await self._take_in(messages, self._lobby)
+
+    async def _take_in(self, messages: Sequence[Inbound], lobby: Lobby | None = None) -> None:
+        """Take messages in. Those whose robots have to be let in first wait for that in the lobby, if there is one."""
         await self._committer.room()
         self._express.begin()
         express, remember = self._express.take, self._recent.append
-        limit, lobby = self._config.max_message_bytes, self._lobby
+        limit = self._config.max_message_bytes
         taken = 0
         for message in messages:
             size = len(message.payload)
             fits = size <= limit  # what does not is refused, whoever sent it
-            if fits and lobby and self._follows(message):
-                continue
-            if fits and express(message):
+            if fits and lobby and (robot := self._waiting(message)):
+                await self._wait(lobby, robot, message)
+            elif fits and express(message):
                 taken += 1
                 remember(message if size <= RECENT_PAYLOAD else _remembered(message))
-            elif not (fits and self._calls(message)):
+                continue
+            elif fits and lobby is not None and (robot := self._new(message)):
+                await self._wait(lobby, robot, message)
+            else:
                 await self.receive(message)
-                self._express.begin()  # that may have taken a while
+            self._express.begin()  # that may have taken a while
         self.counters["received"] += taken
         self._express.settle()
 
-    def _follows(self, message: Inbound) -> bool:
-        """Whether its robot is just being let in; then it waits there, too."""
+    def _waiting(self, message: Inbound) -> str | None:
+        """Its robot, if that is just being let in."""
         address = topics.parse(message.topic)
-        return address is not None and address.robot in self._lobby and self._park(address.robot, message)
+        return address.robot if address is not None and address.robot in self._lobby else None
 
-    def _calls(self, message: Inbound) -> bool:
-        """Whether its robot may have to be let in first; then it waits for that where it holds up nobody else."""
+    def _new(self, message: Inbound) -> str | None:
+        """Its robot, if that may have to be let in first."""
         address = topics.parse(message.topic)
         if address is None or ((message.retained or not message.payload) and self._is_memory(message)):
-            return False
+            return None
         session = None
         if address.type == "presence":
             try:
                 session = session_of(parse(message.payload, limit=self._config.max_message_bytes))
             except WireError:
-                return False
+                return None
         known = self._fleet.admission(message, address.robot, session=session)
-        return known is None and self._park(address.robot, message)
+        return address.robot if known is None else None
 
-    def _park(self, robot: str, message: Inbound) -> bool:
-        if not self._lobby.park(robot, message):
+    async def _wait(self, lobby: Lobby, robot: str, message: Inbound) -> None:
+        if not await lobby.receive(robot, message):
             self.counters["waits_for_access"] += 1  # the robot keeps it, and sends it again
-        return True
 
     async def receive(self, message: Inbound, token: str | None = None) -> Receipt:
         """Take a message in; see `Inbox`. `token` is what the sender gave to prove itself, if the transport knows."""

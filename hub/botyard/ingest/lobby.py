@@ -4,8 +4,10 @@ To let a robot in may take seconds: an auth provider is asked, and a new robot i
 keep their order meanwhile, and all others go on.
 """
 
+import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Self
 
 from botyard.core.tasks import Tasks
@@ -16,23 +18,29 @@ MOST_OF_ONE = 4 * 1024 * 1024
 MOST = 64 * 1024 * 1024
 # What a message counts beside its payload.
 OVERHEAD = 500
+# A line that brings messages faster than they find room waits for a robot until it has been here for so long: seconds.
+PATIENCE = 1.0
+# Messages that are handed over at once.
+SLICE = 200
 
 
 class _Visitor:
     """What waits of one robot."""
 
-    __slots__ = ("messages", "size")
+    __slots__ = ("left", "messages", "since", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, since: float) -> None:
         self.messages: deque[Inbound] = deque()
         self.size = 0
+        self.since = since
+        self.left = asyncio.Event()
 
 
 class Lobby:
-    """Hands messages to `receive`, those of one robot one after the other, while its `async with` lasts."""
+    """Hands messages to `take_in`, those of one robot in their order, while its `async with` lasts."""
 
-    def __init__(self, receive: Callable[[Inbound], Awaitable[object]]) -> None:
-        self._receive = receive
+    def __init__(self, take_in: Callable[[Sequence[Inbound]], Awaitable[None]]) -> None:
+        self._take_in = take_in
         self._visitors: dict[str, _Visitor] = {}
         self._size = 0
         self._tasks = Tasks()
@@ -53,14 +61,27 @@ class Lobby:
         """Robots that wait."""
         return len(self._visitors)
 
-    def park(self, robot: str, message: Inbound) -> bool:
-        """Let a message wait for its turn; False when there is no room for it."""
+    async def receive(self, robot: str, message: Inbound) -> bool:
+        """Let a message wait for its turn; False when there is no room for it.
+
+        A robot that has just come gets a moment to leave again: its messages are many only because it is fast. One that
+        has been here for longer waits for somebody who does not answer, and must not hold up the line.
+        """
+        if self._park(robot, message):
+            return True
+        if visitor := self._visitors.get(robot):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(visitor.since + PATIENCE):
+                    await visitor.left.wait()
+        return self._park(robot, message)
+
+    def _park(self, robot: str, message: Inbound) -> bool:
         size = len(message.payload) + OVERHEAD
         visitor = self._visitors.get(robot)
         if self._size + size > MOST or (visitor is not None and visitor.size + size > MOST_OF_ONE):
             return False
         if visitor is None:
-            visitor = self._visitors[robot] = _Visitor()
+            visitor = self._visitors[robot] = _Visitor(asyncio.get_running_loop().time())
             self._tasks.start(self._let_in(robot, visitor), f"hub.ingest.lobby {robot[:64]}")
         visitor.messages.append(message)
         visitor.size += size
@@ -70,12 +91,14 @@ class Lobby:
     async def _let_in(self, robot: str, visitor: _Visitor) -> None:
         try:
             while visitor.messages:
-                message = visitor.messages[0]
-                await self._receive(message)
-                visitor.messages.popleft()
-                size = len(message.payload) + OVERHEAD
+                # many at once, or a robot that sends fast would fill this room while it is emptied
+                some = [visitor.messages.popleft() for _ in range(min(SLICE, len(visitor.messages)))]
+                await self._take_in(some)
+                size = sum(len(message.payload) + OVERHEAD for message in some)
                 visitor.size -= size
                 self._size -= size
+                await asyncio.sleep(0)
         finally:
             del self._visitors[robot]
             self._size -= visitor.size
+            visitor.left.set()
