@@ -1,5 +1,6 @@
 """What holds for all tests."""
 
+import logging
 import os
 import shutil
 import signal
@@ -61,6 +62,14 @@ def _temporary_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.T
     tempfile.tempdir = None
     os.environ.pop("TMPDIR") if before is None else os.environ.update(TMPDIR=before)
     assert not left or request.session.testsfailed, f"tests have left this in the temporary folder: {left}"
+
+
+@pytest.fixture(autouse=True)
+def _level_of_the_log() -> Iterator[None]:
+    """A test that leaves the log quieter takes from those after it what they look for."""
+    before = logging.getLogger().level
+    yield
+    assert logging.getLogger().level == before, "the test has left another level of the log behind"
 
 
 def _skipped(config: pytest.Config) -> int:

@@ -1,11 +1,12 @@
 """`botyard sim`: a whole fleet with a hub in virtual time, with faults, from a seed."""
 
 import asyncio
+import contextlib
 import logging
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -62,13 +63,16 @@ def sim(
     pace = _pace_or_exit(speed, hub, log)
     plan = _scenario_or_exit(scenario, robots, seconds)
     address = _address_or_exit(hub, api, token, prefix) if hub else None
-    logging.getLogger().setLevel(logging.CRITICAL)  # faults are what it is about
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed:,.0f} of {task.total:,.0f} s"),
     )
-    with tempfile.TemporaryDirectory(prefix="botyard-sim-") as folder, Progress(*columns, console=err) as progress:
+    with (
+        _quiet(),
+        tempfile.TemporaryDirectory(prefix="botyard-sim-") as folder,
+        Progress(*columns, console=err) as progress,
+    ):
         task = progress.add_task(f"{plan.robots:,} robots", total=plan.seconds)
         began = time.perf_counter()
         if address is not None:
@@ -87,6 +91,18 @@ def sim(
         report.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
     _show(found, took)
     raise typer.Exit(0 if found.ok else 1)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Log nothing: faults are what it is about."""
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        root.setLevel(before)
 
 
 def _run(plan: "Scenario", seed: int, folder: Path, log: Path | None, told: Callable[[float], None]) -> "Report":
