@@ -110,6 +110,33 @@ async def test_new_robot_that_sends_as_fast_as_it_can_loses_nothing_while_it_is_
         assert "waits_for_access" not in await counters(running)
 
 
+async def test_many_new_robots_are_let_in_some_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lobby, "AT_ONCE", 10)
+    async with running_hub(tmp_path) as running:
+        robots = [running.robot(f"r{n}") for n in range(100)]
+        assert running.hub.ingest
+        most = 0
+        for robot in robots:
+            await receive(running, [inbound(running, robot, 1)])
+            most = max(most, len(running.hub.ingest._lobby))
+        await wait_until(lambda: all(robot.acknowledged == 1 for robot in robots))
+        assert most == 10
+
+
+async def test_new_robots_go_on_while_those_before_them_are_never_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lobby, "AT_ONCE", 10)
+    monkeypatch.setattr(lobby, "PATIENCE", 0.05)
+    async with hub_with_doorkeeper(tmp_path) as (running, doorkeeper):
+        await receive(running, [inbound(running, running.robot(f"slow-{n}"), 1) for n in range(20)])
+        other = running.robot("other")
+        await receive(running, [inbound(running, other, 1)])
+        await wait_until(lambda: other.acknowledged == 1)
+        assert len(doorkeeper.asked) == 20
+        doorkeeper.answer.set()
+
+
 async def test_hub_that_stops_while_robots_wait_acknowledges_none_of_their_messages(tmp_path: Path) -> None:
     async with hub_with_doorkeeper(tmp_path) as (running, doorkeeper):
         slow = running.robot("slow")

@@ -20,6 +20,8 @@ MOST = 64 * 1024 * 1024
 OVERHEAD = 500
 # A line that brings messages faster than they find room waits for a robot until it has been here for so long: seconds.
 PATIENCE = 1.0
+# Robots that are let in at once, unless one of them takes longer than that.
+AT_ONCE = 100
 # Messages that are handed over at once.
 SLICE = 200
 
@@ -67,13 +69,20 @@ class Lobby:
         A robot that has just come gets a moment to leave again: its messages are many only because it is fast. One that
         has been here for longer waits for somebody who does not answer, and must not hold up the line.
         """
+        while robot not in self._visitors and len(self._visitors) >= AT_ONCE:
+            if not await self._has_left(next(iter(self._visitors.values()))):
+                break
         if self._park(robot, message):
             return True
         if visitor := self._visitors.get(robot):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(visitor.since + PATIENCE):
-                    await visitor.left.wait()
+            await self._has_left(visitor)
         return self._park(robot, message)
+
+    async def _has_left(self, visitor: _Visitor) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(visitor.since + PATIENCE):
+                await visitor.left.wait()
+        return visitor.left.is_set()
 
     def _park(self, robot: str, message: Inbound) -> bool:
         size = len(message.payload) + OVERHEAD
