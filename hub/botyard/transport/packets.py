@@ -231,16 +231,16 @@ _PUBLISH = int(Kind.PUBLISH) << 4
 
 
 def publish(topic: str, payload: bytes, identifier: int = 0, *, retain: bool = False) -> bytes:
-    """PUBLISH at QoS 0, or at QoS 1 with an identifier."""
-    name = text(topic)
+    """PUBLISH at QoS 0, or at QoS 1 with an identifier. Raises PacketError when the topic is too long."""
+    raw = topic.encode()
+    size = len(raw)
+    length = 2 + size + len(payload)
+    if not identifier and 0x80 <= length < 0x4000:  # nearly all of them, and there are many
+        head = (_PUBLISH | retain, length & 0x7F | 0x80, length >> 7, size >> 8, size & 0xFF)
+        return bytes(head) + raw + payload
     if identifier:
-        return packet(_PUBLISH | retain | 0x02, name + identifier.to_bytes(2, "big") + payload)
-    length = len(name) + len(payload)
-    if length < 0x4000:  # nearly all of them, and there are many
-        if length < 0x80:
-            return bytes((_PUBLISH | retain, length)) + name + payload
-        return bytes((_PUBLISH | retain, length & 0x7F | 0x80, length >> 7)) + name + payload
-    return packet(_PUBLISH | retain, name + payload)
+        return packet(_PUBLISH | retain | 0x02, text(raw) + identifier.to_bytes(2, "big") + payload)
+    return packet(_PUBLISH | retain, text(raw) + payload)
 
 
 def puback(identifiers: list[int]) -> bytes:
