@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from botyard.core.actor import HUB
 from botyard.ingest import lobby
 from botyard.plugin import Access, AuthProvider, Connection, Inbound
 from botyard.testing import FakeRobot, RunningHub, running_hub, wait_until
@@ -149,3 +150,19 @@ async def test_hub_that_stops_while_robots_wait_acknowledges_none_of_their_messa
         again = running.robot("slow")
         await wait_until(lambda: again.acknowledged == 1)
         assert await stored(running, "slow") == [1]
+
+
+async def test_robot_that_may_no_longer_take_part_is_not_taken_in_on_the_short_way(tmp_path: Path) -> None:
+    async with running_hub(tmp_path) as running:
+        robot, fleet = running.robot("r"), running.hub.fleet
+        for n in (1, 2, 3):
+            await receive(running, [inbound(running, robot, n)])
+            await wait_until(lambda n=n: robot.acknowledged == n)  # type: ignore[misc]
+        await fleet.change("r", {"accepted": False}, HUB)
+        await receive(running, [inbound(running, robot, 4)])
+        await wait_until(lambda: running.hub.ingest and "r" not in running.hub.ingest._lobby)
+        await fleet.change("r", {"accepted": True}, HUB)
+        await receive(running, [inbound(running, robot, 5)])
+        await running.transport.committed()
+        await wait_until(lambda: robot.acks[-1].beyond or robot.acknowledged == 5)
+        assert await stored(running, "r") == [1, 2, 3, 5]

@@ -46,6 +46,8 @@ class Fleet:
         self._robots: dict[str, RobotRecord] = {}
         # by robot: on which connection (transport, peer, token) it came last, and what was decided about that
         self._admissions: dict[str, Admitted] = {}
+        # how often any of that has changed: while it has not, nobody needs to look
+        self.decisions = 0
         self._adding = asyncio.Lock()
         # a robot is asked about once at a time, and so many robots at once
         self._doors: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -150,6 +152,7 @@ class Fleet:
             if robot in self._robots and robot not in self._removing:
                 # a stranger's name is not worth remembering: it would let anybody fill the memory
                 self._admissions[robot] = Admitted(message.transport, message.peer, token, session, decision)
+                self.decisions += 1
             return decision
 
     async def _register(self, robot: str) -> tuple[Admission, str]:
@@ -182,6 +185,10 @@ class Fleet:
         self._notes.write(robot, robot_actor(robot), "robot.registered", f"first contact; the robot {how}")
         self._bus.publish(RobotChanged(actor=robot_actor(robot), robot=robot))
         return None
+
+    def _decide_again(self, robot: str) -> None:
+        self._admissions.pop(robot, None)
+        self.decisions += 1
 
     def admitted(self, robot: str) -> Admitted | None:
         """What was decided about the robot's last connection; the same object for as long as it stands."""
@@ -267,7 +274,7 @@ class Fleet:
     async def _change(self, robot: str, changes: Mapping[str, Any], actor: Actor) -> RobotRecord:
         record = self._robots[robot]
         before, row = await self._rows.change(record, changes)
-        self._admissions.pop(robot, None)
+        self._decide_again(robot)
         accepted = row.accepted and not before.accepted
         name = "robot.accepted" if accepted else "robot.changed"
         self._notes.write(robot, actor, name, "may take part now" if accepted else "its description was changed")
@@ -282,7 +289,7 @@ class Fleet:
         if robot not in self._robots or robot in self._removing:
             raise KeyError(robot)
         self._removing.add(robot)
-        self._admissions.pop(robot, None)
+        self._decide_again(robot)
         leaving = RobotLeaving(actor=actor, robot=robot)
         self._bus.publish(leaving)
         try:
@@ -326,7 +333,7 @@ class Fleet:
     def _has_retired(self, record: RobotRecord, actor: Actor) -> None:
         robot = record.row.id
         record.retires(record.row.retired or self._clock.now())
-        self._admissions.pop(robot, None)
+        self._decide_again(robot)
         self._notes.write(robot, actor, "robot.retired", "has left the fleet; what it sent stays")
         self._bus.publish(RobotRetired(actor=actor, robot=robot))
         self._bus.publish(RobotChanged(actor=actor, robot=robot))
@@ -358,6 +365,6 @@ class Fleet:
     def _has_returned(self, record: RobotRecord, actor: Actor) -> None:
         robot = record.row.id
         record.presence.on_returned(self._clock.monotonic())
-        self._admissions.pop(robot, None)
+        self._decide_again(robot)
         self._notes.write(robot, actor, "robot.returned", "takes part again")
         self._bus.publish(RobotChanged(actor=actor, robot=robot))

@@ -37,13 +37,17 @@ _ACCEPTED = Admission.ACCEPTED, ""
 class Lane:
     """What is known of the robot that publishes on a topic."""
 
-    __slots__ = ("admitted", "epoch", "key", "next_sign", "record", "robot", "shard", "tracker")
+    __slots__ = (
+        "admitted", "decisions", "epoch", "key", "next_sign", "peer", "record", "robot", "shard", "tracker", "transport"
+    )  # fmt: skip
 
     def __init__(self, robot: str, epoch: str, admitted: Admitted, record: RobotRecord, tracker: EpochTracker) -> None:
         self.robot = robot
         self.epoch = epoch
         self.key = robot, epoch
         self.admitted = admitted
+        self.transport, self.peer = admitted.transport, admitted.peer
+        self.decisions = -1
         self.record = record
         self.tracker = tracker
         self.shard = shard_of(robot)
@@ -106,9 +110,12 @@ class Express:
         lane = self._lanes.get(message.topic)
         if lane is None or message.retained:
             return message.topic.endswith(_PRESENCE) and self._beat(message)
-        admitted = self._fleet.admitted(lane.robot)
-        if admitted is not lane.admitted or admitted.transport != message.transport or admitted.peer != message.peer:
+        if lane.transport != message.transport or lane.peer != message.peer:
             return False
+        if lane.decisions != self._fleet.decisions:
+            if self._fleet.admitted(lane.robot) is not lane.admitted:
+                return False
+            lane.decisions = self._fleet.decisions
         if self._tracker.use(*lane.key) is not lane.tracker:
             return False
         found = decode_telemetry(message.payload)
