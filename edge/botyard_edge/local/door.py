@@ -6,7 +6,6 @@ Each connection is one request and one answer, a JSON object and a line each.
 
 import asyncio
 import contextlib
-import getpass
 import logging
 import os
 import socket
@@ -164,6 +163,8 @@ class LocalDoor:
 
 def whoever() -> str:
     """Who runs this command, for the record. In a container a user may have no name; that must stop nobody."""
+    import getpass  # of no use to a robot that runs, whose memory is counted
+
     try:
         return getpass.getuser()
     except (KeyError, OSError):
